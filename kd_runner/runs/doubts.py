@@ -171,7 +171,7 @@ def usual_normalisations(settings: DatasetSettings, splits: Splits) -> dict[str,
 
 @contextmanager
 def as_it_was(network: nn.Module) -> Iterator[None]:
-    """In this block the network is in evaluation mode; it comes back to its device and its mode, whatever happens."""
+    """Hold a network in evaluation mode in a block; then it gets its device and its modes back, whatever happens."""
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     try:
         with evaluation_mode(network):

@@ -64,10 +64,10 @@ class TrainedNetworks:
     """The networks that are evaluated, by stage; 'best' is the student after its best epoch.
 
     Args:
-        files: Their files in the folder of the run.
+        files: The networks' files in the folder of the run.
         nodes: The nodes that build them.
         networks: The networks with the weights of their files.
-        predictions: Their logits for the test images.
+        predictions: The networks' logits for the test images.
     """
 
     files: Mapping[str, Path]
@@ -299,8 +299,8 @@ class StageResults:
     def add_shifts(self, stages: dict[str, Any], trained: TrainedNetworks) -> None:
         """Add the metrics of the networks on further test images and under corruptions, where that is asked for."""
         networks = trained.only(STAGES)
-        if self.parts.further:
-            for stage, results in judged_on_further_tests(self.parts.further, networks, self.data).items():
+        if self.parts.further_tests:
+            for stage, results in judged_on_further_tests(self.parts.further_tests, networks, self.data).items():
                 stages[stage]["also"] = results
         if self.settings.evaluate.corruptions:
             source = self.data.source("test")
