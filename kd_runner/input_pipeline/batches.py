@@ -1,4 +1,4 @@
-"""From a split to the batches a network sees: order, augmentation and normalisation, many images at a time."""
+"""The batches that a network sees, made from a split: order, augmentation and normalisation, many images at a time."""
 
 from __future__ import annotations
 

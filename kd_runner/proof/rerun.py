@@ -199,7 +199,7 @@ def compare(again: Again, result: Mapping[str, Any], folder: Path) -> Comparison
 
 
 def pairs_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Pair]:
-    """Each number of a result that must be the same twice, by stage, and the one that it is now.
+    """The numbers of a result that must be the same twice, by stage, each beside the number of the new run.
 
     Numbers that the first result lacks, perhaps as it is of an earlier version, are passed over.
     """

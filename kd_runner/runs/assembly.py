@@ -1,4 +1,4 @@
-"""From settings to the parts of a run, before anything trains."""
+"""The way from settings to the parts of a run, before anything trains."""
 
 from __future__ import annotations
 

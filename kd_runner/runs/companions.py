@@ -60,8 +60,9 @@ class Companions:
         """The batches of a student's training and its teacher, which it shares with the runs that have the same key.
 
         Args:
-            key: Changes with whatever changes the order of the batches or what the teacher gives for them.
-            images: The same for runs of this and of other processes whose batches are of the same images, seen alike.
+            key: A key that changes with whatever changes the order of the batches or what the teacher gives for them.
+            images: A key that runs, of this and of other processes, have in common whose batches are of the same images,
+                seen alike.
             batches: The batches that the run would make by itself.
             teacher: The teacher that it would run by itself.
         """

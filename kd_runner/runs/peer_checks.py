@@ -41,7 +41,7 @@ def _peers_in_words(settings: Settings) -> str:
 
 
 def _reason_against(needs: Needs, is_deployed: bool) -> str:
-    """Why a mode cannot be between peers, whose logits for the images of a step are all that they share."""
+    """The reason why a mode cannot be between peers, which share only logits for the images of a step; or ''."""
     if needs.student is not None or needs.teacher is not None:
         return "which looks at layers, and peers look at one another's logits"
     for wanted, reason in (

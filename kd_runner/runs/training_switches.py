@@ -1,4 +1,4 @@
-"""From settings to what is switched on for a stage's training, and what cannot be switched on together."""
+"""The switches of a stage's training, from the settings, and those that cannot be on together."""
 
 from __future__ import annotations
 
