@@ -44,7 +44,7 @@ def may_be_closed(command: Callable[Arguments, int]) -> Callable[Arguments, int]
     """A command that ends with code 1, and without a complaint, where nobody reads what it prints any more."""
 
     @wraps(command)
-    def closed(*args: Arguments.args, **kwargs: Arguments.kwargs) -> int:
+    def run_command(*args: Arguments.args, **kwargs: Arguments.kwargs) -> int:
         try:
             try:
                 return command(*args, **kwargs)
@@ -54,4 +54,4 @@ def may_be_closed(command: Callable[Arguments, int]) -> Callable[Arguments, int]
             discard_output()
             return 1
 
-    return closed
+    return run_command

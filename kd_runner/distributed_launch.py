@@ -14,11 +14,11 @@ class DistributedLaunch:
     """This process among those of one run, as torchrun or srun started them.
 
     Args:
-        rank: Its number, from 0.
+        rank: The number of this process, from 0.
         size: The number of processes.
-        local_rank: Its number among the processes of its machine.
-        local_size: Their number.
-        address, port: The place where all of them meet, on the machine of process 0.
+        local_rank: The number of this process among those of its machine, from 0.
+        local_size: The number of processes on its machine.
+        address, port: The address at which all processes meet, on the machine of process 0.
     """
 
     rank: int
@@ -63,5 +63,5 @@ def first_host(hosts: str) -> str:
     name, bracket, numbers = hosts.partition("[")
     if not bracket or "," in name:
         return hosts.partition(",")[0]
-    within, _, rest = numbers.partition("]")
-    return name + within.partition(",")[0].partition("-")[0] + rest.partition(",")[0]
+    within, _, suffix = numbers.partition("]")
+    return name + within.partition(",")[0].partition("-")[0] + suffix.partition(",")[0]

@@ -32,8 +32,8 @@ def code_error(error: BaseException) -> str:
         return one_line(error)
     frame = frame or next(iter(reversed(traceback.extract_tb(error.__traceback__))), None)
     text, kind = one_line(error), type(error).__name__
-    place = "" if frame is None else _place_of(frame)
-    return f"{text if text == kind else f'{kind}: {text}'}{place}"
+    location = "" if frame is None else _place_of(frame)
+    return f"{text if text == kind else f'{kind}: {text}'}{location}"
 
 
 def own_frame(error: BaseException) -> traceback.FrameSummary | None:

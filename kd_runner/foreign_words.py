@@ -38,7 +38,7 @@ def answer_for(key: str, value: str = "", exact: bool = False) -> str | None:
 
     Args:
         key: The setting as it was typed, such as solver.lr or --learning-rate.
-        value: Its value as it was typed; empty where there is none.
+        value: The value of the setting as it was typed; empty where there is none.
         exact: True to look for the whole key alone, and not for its last part.
     """
     entry = _entries().get(_normal(key))
@@ -48,14 +48,14 @@ def answer_for(key: str, value: str = "", exact: bool = False) -> str | None:
         return None
     if "type" not in entry:
         return f"there is nothing of the kind here: {entry['say']}"
-    return _filled(entry["type"], _kept(entry, value)) + (f" ({entry['say']})" if "say" in entry else "")
+    return _words_to_type(entry["type"], _shown_value(entry, value)) + (f" ({entry['say']})" if "say" in entry else "")
 
 
 def number_for(group: str, value: str) -> str | None:
     """The words to type instead of a number as an option of a group; None where nothing fits."""
     template = table()["numbers"].get(group)
     is_number = re.fullmatch(r"[+-]?\d*\.?\d+(e[+-]?\d+)?(,[\d.e+-]+)*", value) is not None
-    return _filled(template, _plain_value(value)) if template and is_number else None
+    return _words_to_type(template, _plain_value(value)) if template and is_number else None
 
 
 def option_for(group: str, option: str) -> str | None:
@@ -67,21 +67,21 @@ def option_for(group: str, option: str) -> str | None:
     """
     names = table()["options"].get(group, {})
     name = _normal(option)
-    found = names.get(name) or names.get(name.removesuffix("loss").rstrip("_"))
-    return None if found is None else str(found).replace("{group}", group)
+    entry = names.get(name) or names.get(name.removesuffix("loss").rstrip("_"))
+    return None if entry is None else str(entry).replace("{group}", group)
 
 
 def format_for(name: str) -> str | None:
     """The words to type behind `kd-export` for a format that has another name elsewhere; None for an unknown name."""
-    found, _, remark = table()["export"].get(_normal(name).replace(".", ""), "").partition("; ")
-    return f"type --format {found}{f' ({remark})' if remark else ''}" if found else None
+    export_format, _, remark = table()["export"].get(_normal(name).replace(".", ""), "").partition("; ")
+    return f"type --format {export_format}{f' ({remark})' if remark else ''}" if export_format else None
 
 
 def _normal(key: str) -> str:
     return key.lstrip("+~-").lower().replace("-", "_")
 
 
-def _kept(entry: Mapping[str, str], value: str) -> str:
+def _shown_value(entry: Mapping[str, str], value: str) -> str:
     """The typed value where the answer can hold it, in place of the entry's example."""
     if "values" not in entry:
         return _plain_value(value) if PLAIN.fullmatch(value) else entry.get("example", UNKNOWN_VALUE)
@@ -94,12 +94,12 @@ def _plain_value(value: str) -> str:
     return value if PLAIN.fullmatch(value) else UNKNOWN_VALUE
 
 
-def _filled(template: str, value: str) -> str:
-    """The words to type, with the value in the places that they have for it."""
+def _words_to_type(template: str, value: str) -> str:
+    """The words to type: the template with the value in its fields."""
     if not PLAIN.fullmatch(value) and value != UNKNOWN_VALUE:
         template = re.sub(r"(?<!')\b([\w.]+=)\{value\}", r"'\1{value}'", template)
     filled = template.replace("{list}", f"[{value.strip('[]')}]").replace("{seeds}", _seeds(value))
-    return "type " + filled.replace("{rest}", _rest(value)).replace("{value}", value)
+    return "type " + filled.replace("{rest}", _missing_share(value)).replace("{value}", value)
 
 
 def _seeds(value: str) -> str:
@@ -110,6 +110,6 @@ def _seeds(value: str) -> str:
     return ",".join(map(str, range(count))) if count <= MANY_SEEDS else f"'range({count})'"
 
 
-def _rest(value: str) -> str:
-    """What a share lacks to 1; nothing for another value."""
+def _missing_share(value: str) -> str:
+    """The difference between a share and 1, as text; empty for a value that is no share."""
     return f"{1 - float(value):g}" if SHARE.fullmatch(value) else ""

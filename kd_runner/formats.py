@@ -69,7 +69,7 @@ def relative(number: float, reference: float, less: str = "fewer", more: str = "
 
 
 def roughly_relative(number: float, reference: float, less: str, more: str, same: str) -> str:
-    """As `relative`, with two digits, for numbers that are not sure: 'about 37 times faster', 'about as fast'."""
+    """A rough form of `relative`, with two digits, for uncertain numbers: 'about 37 times faster', 'about as fast'."""
     word, ratio = (more, number / reference) if number > reference else (less, reference / number)
     if ratio < 1.05:
         return f"about {same}"

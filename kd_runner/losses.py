@@ -100,26 +100,30 @@ def _of_peers(mode: Callable[..., Any]) -> PeerLoss:
         temperature: Tensor | float = 1.0,
         **arguments: Any,
     ) -> Tensor:
-        others = [other_logits] if isinstance(other_logits, Tensor) else list(other_logits)
-        return _with_logits(mode(**arguments), student_logits, others, labels, temperature)
+        peer_logits = [other_logits] if isinstance(other_logits, Tensor) else list(other_logits)
+        return _with_logits(mode(**arguments), student_logits, peer_logits, labels, temperature)
 
     loss.__doc__ = mode.__doc__
     return loss
 
 
 def _with_logits(
-    made: Any, student: Tensor, others: Sequence[Tensor], labels: Tensor | None, temperature: Tensor | float
+    made: Any, student: Tensor, teachers: Sequence[Tensor], labels: Tensor | None, temperature: Tensor | float
 ) -> Tensor:
-    """The loss of a mode; its teacher's logits, or those of all other peers, are `others`."""
+    """The loss of a mode.
+
+    Args:
+        teachers: The logits of the mode's teacher, or those of all other peers.
+    """
     if labels is None:
         if made.needs.labels:
             raise ValueError(f"labels must be given, {type(made).__name__} compares with them")
         labels = student.new_zeros(len(student), dtype=int)  # type: ignore[call-overload]
-    for other in others:
-        if student.shape != other.shape or student.dim() != 2:
-            shapes = f"{list(student.shape)} and {list(other.shape)}"
+    for teacher in teachers:
+        if student.shape != teacher.shape or student.dim() != 2:
+            shapes = f"{list(student.shape)} and {list(teacher.shape)}"
             raise ValueError(f"logits must be [N, K] of both networks, got {shapes}")
-    first, *rest = map(Outputs, others)
+    first, *rest = map(Outputs, teachers)
     result: Tensor = made(Outputs(student), replace(first, others=tuple(rest)), labels, temperature)
     return result
 

@@ -107,9 +107,9 @@ class Needs:
         clean_view: True where the student must also be shown the images as they are (`Outputs.clean`).
         peers: True where the mode is for students that teach one another, and looks at all of them at once
             (`Outputs.others`).
-        several_labels: How the loss is computed where an image may have several labels: 'pairs', of two logits (z, 0)
-            for each image and label, whose softmax is the label's sigmoid; 'logits', of the logits as they are; 'no',
-            not at all; None: 'logits' for a mode that looks at no logits and no labels, else 'no'.
+        several_labels: The way to compute the loss where an image may have several labels: 'pairs', of two logits
+            (z, 0) for each image and label, whose softmax is the label's sigmoid; 'logits', of the logits as they are;
+            'no', not at all; None: 'logits' for a mode that looks at no logits and no labels, else 'no'.
     """
 
     student: Role | None = None
@@ -177,8 +177,8 @@ class AdapterExample:
         """
         if len(self.student.features) != len(self.teacher.features):
             raise ValueError(
-                f"must have as many student layers as teacher layers, got {_counted(self.student)} and "
-                f"{_counted(self.teacher)}"
+                f"must have as many student layers as teacher layers, got {_layers_in_words(self.student)} and "
+                f"{_layers_in_words(self.teacher)}"
             )
         return map_pairs(self.student, self.teacher)
 
@@ -234,7 +234,7 @@ class Deployed:
     layers: tuple[str, ...]
 
 
-def _counted(outputs: Outputs) -> str:
+def _layers_in_words(outputs: Outputs) -> str:
     names = ", ".join(outputs.features)
     return f"{len(outputs.features)} ({names})" if names else "none"
 

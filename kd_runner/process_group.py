@@ -108,9 +108,9 @@ class ProcessGroup:
 
     def rows(self, count: int) -> Rows:
         """The rows that this process has of a batch of `count` images: as many as the others, or one more."""
-        share, rest = divmod(count, self.size)
-        start = self.rank * share + min(self.rank, rest)
-        return Rows(start, start + share + (self.rank < rest), count)
+        share, remainder = divmod(count, self.size)
+        start = self.rank * share + min(self.rank, remainder)
+        return Rows(start, start + share + (self.rank < remainder), count)
 
     def all_reduce_sum(self, values: Tensor) -> Tensor:
         """`values`, in place, summed over the processes; without a gradient."""
@@ -125,9 +125,9 @@ class ProcessGroup:
 
     def all_gather_rows(self, values: Tensor, rows: Rows) -> Tensor:
         """The values [of, …] of all images of a batch, from each process's own [count, …], with gradient."""
-        whole = values.new_zeros(rows.of, *values.shape[1:])
-        whole[rows.start : rows.end] = values[: rows.count]
-        return self.sum_with_gradient(whole)
+        values_of_batch = values.new_zeros(rows.of, *values.shape[1:])
+        values_of_batch[rows.start : rows.end] = values[: rows.count]
+        return self.sum_with_gradient(values_of_batch)
 
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Sum the gradients of the parameters over the processes, in one exchange for each type of number."""

@@ -59,7 +59,7 @@ def _restore(placeholder: ModuleType) -> None:
 
 
 def _say_nothing_of_what_is_frozen() -> None:
-    """At the end of the process, close the way to the terminal for what Python's last steps write.
+    """Close standard error at the end of the process, so that Python's last steps write nothing to the terminal.
 
     Triton 3.9, which comes with torch 2.15, writes 27 lines there about its types that are not collected because they
     are frozen, and to collect them all takes a second or more.

@@ -50,7 +50,7 @@ def hide_made_of(content: Any, expression: Any, variables: Iterable[str]) -> Non
     So it is with an item of a list that a variable has as a text. What holds a value is hidden in part by `hide`.
 
     Args:
-        expression: The same data as it was written; only what stems from an expression is hidden.
+        expression: The data before its expressions were resolved; only what stems from an expression is hidden.
     """
     if isinstance(expression, Mapping) and isinstance(content, Mapping):
         for key in content.keys() & expression.keys():
@@ -102,10 +102,10 @@ def without_passwords(text: str) -> str:
 def without_password(address: str) -> str:
     """An address, such as a database's, without its password, wherever it stands; an expression for it stays."""
 
-    def masked(found: re.Match[str]) -> str:
-        return found[1] + (found[2] if EXPRESSION.fullmatch(found[2]) else MASK)
+    def mask_value(match: re.Match[str]) -> str:
+        return match[1] + (match[2] if EXPRESSION.fullmatch(match[2]) else MASK)
 
-    return IN_QUERY.sub(masked, BEHIND_NAME.sub(masked, address))
+    return IN_QUERY.sub(mask_value, BEHIND_NAME.sub(mask_value, address))
 
 
 def explain(text: str) -> str:

@@ -173,12 +173,12 @@ class OneCycle:
         """The factor of `step`, from 0, of `steps`: the last step has the lowest rate."""
         return self._factor(step, self.pct_start * steps - 1, steps - 1)
 
-    def _factor(self, place: float, peak: float, end: float) -> float:
+    def _factor(self, position: float, peak: float, end: float) -> float:
         first = 1 / self.div_factor
-        if place <= peak and peak > 0:
-            return 1 - (1 - first) * half_wave(place / peak, 0.0)
+        if position <= peak and peak > 0:
+            return 1 - (1 - first) * half_wave(position / peak, 0.0)
         begin = max(peak, 0.0)
-        descent = (place - begin) / (end - begin) if end > begin else 1.0
+        descent = (position - begin) / (end - begin) if end > begin else 1.0
         return half_wave(descent, first / self.final_div_factor)
 
 
@@ -218,11 +218,11 @@ class Restarts:
         factor = warm_up_factor(progress, self.warmup, self.warmup_start)
         if factor is not None:
             return factor
-        place = share_after(progress, self.warmup) / self.first + 1e-9  # a step on a restart must not miss it
-        start, length = (float(int(place)), 1) if self.growth == 1 else (0.0, 1)
-        while place >= start + length:
+        position = share_after(progress, self.warmup) / self.first + 1e-9  # a step on a restart must not miss it
+        start, length = (float(int(position)), 1) if self.growth == 1 else (0.0, 1)
+        while position >= start + length:
             start, length = start + length, length * self.growth
-        return half_wave((place - start) / length, self.floor)
+        return half_wave((position - start) / length, self.floor)
 
 
 @dataclass(frozen=True)

@@ -131,9 +131,9 @@ def unit(features: Tensor, dim: int = 1) -> Tensor:
 
 @contextmanager
 def evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """In this block the network is in evaluation mode: batch norms keep their statistics, and dropout rests.
+    """Hold a network in evaluation mode in a block: batch norms keep their statistics, and dropout is off.
 
-    Each of its modules comes back to its own mode: one that was in evaluation mode before stays in it.
+    At the end, each of its modules gets its own mode back: one that was in evaluation mode before stays in it.
     """
     training = [module for module in network.modules() if module.training]
     network.eval()

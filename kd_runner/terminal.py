@@ -28,9 +28,9 @@ class TextColumn:
     """A column of a table.
 
     Args:
-        heading: Its first line.
-        cells: Its lines below the heading, one for each row.
-        keep: Its rank; where not all columns fit, the one with the lowest rank is left out first.
+        heading: The first line of the column.
+        cells: The lines below the heading, one for each row.
+        keep: The rank of the column; where not all columns fit, the one with the lowest rank is left out first.
         folds: True for a column of text, which may take several lines; False for numbers.
     """
 

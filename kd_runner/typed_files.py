@@ -25,12 +25,12 @@ def remember_typed(words: Iterable[str]) -> None:
         for text in _choices(value):
             # Words that a folder recorded are among those of a sweep's jobs; none of them leads out.
             if leads_out(text) and not is_typed(text):
-                os.environ[TYPED] = "\n".join([*_typed(), text])
+                os.environ[TYPED] = "\n".join([*_typed_paths(), text])
 
 
 def is_typed(path: str) -> bool:
     """True for a file of class names that a person typed."""
-    return os.path.expanduser(path) in map(os.path.expanduser, _typed())  # noqa: PTH111
+    return os.path.expanduser(path) in map(os.path.expanduser, _typed_paths())  # noqa: PTH111
 
 
 def are_typed(value: str) -> bool:
@@ -47,7 +47,7 @@ def _choices(value: str) -> set[str]:
     """The paths that a word's value may be: of a sweep, each choice is one."""
     texts = {path.strip().strip("'\"").replace("\\", "") for path in (value, *value.split(","))}
     expressions = {text: EXPRESSION.fullmatch(text) for text in texts}
-    return {os.environ.get(found[1], found[2] or "") if found else text for text, found in expressions.items()}
+    return {os.environ.get(match[1], match[2] or "") if match else text for text, match in expressions.items()}
 
 
 def leads_out(path: str) -> bool:
@@ -55,5 +55,5 @@ def leads_out(path: str) -> bool:
     return path.startswith(("~", "/", "\\")) or ".." in re.split(r"[/\\]", path) or "$" in path or ":" in path
 
 
-def _typed() -> list[str]:
+def _typed_paths() -> list[str]:
     return os.environ.get(TYPED, "").split("\n") if os.environ.get(TYPED) else []

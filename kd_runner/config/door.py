@@ -106,7 +106,7 @@ def _given_target(name: str, key: str) -> Callable[..., Any]:
 
 
 def _place(error: Exception) -> str:
-    """Where a package was looked for that is not there."""
+    """The places where a missing package was looked for, as the end of a message; empty for another error."""
     is_missing = isinstance(error, ModuleNotFoundError)
     return f"; it is looked for in {Path.cwd()} and among the installed packages" if is_missing else ""
 

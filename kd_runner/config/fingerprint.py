@@ -170,7 +170,7 @@ def without_defaults(section: Mapping[str, Any], defaults: Mapping[str, Any]) ->
 
 
 def flat_keys(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Each leaf of nested data: its key with dots, and its value."""
+    """The leaves of nested data: the key of each, with dots, and its value."""
     for name, value in content.items():
         if isinstance(value, dict) and value:
             yield from flat_keys(value, f"{prefix}{name}.")

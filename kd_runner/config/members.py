@@ -27,7 +27,7 @@ class Member:
     """A part of the settings. Files that say the same have the same one, so that nobody may change it.
 
     Args:
-        text: Its key and its value in JSON, without the first quotation mark and without line breaks.
+        text: The part's key and value in JSON, without the first quotation mark and without line breaks.
     """
 
     name: str

@@ -74,16 +74,16 @@ def imported_files(content: bytes, module: str, file: Path) -> list[Path]:
     if is_installed(file):
         return []
     root, name = _place(module, file)
-    found: dict[Path, None] = {}
+    files: dict[Path, None] = {}
     waiting = list(_imports(content, name if file.stem == "__init__" else name.rpartition(".")[0]))
     while waiting:
         imported = waiting.pop()
         path = None if imported.partition(".")[0] in LIBRARIES else _file_of(imported, root)
-        if path is not None and path not in found and path != file:
-            found[path] = None
+        if path is not None and path not in files and path != file:
+            files[path] = None
             package = imported if path.name.startswith("__init__.") else imported.rpartition(".")[0]
             waiting += _imports(path.read_bytes(), package)
-    return sorted(found)
+    return sorted(files)
 
 
 def _place(module: str, file: Path) -> tuple[Path, str]:
@@ -97,8 +97,8 @@ def _place(module: str, file: Path) -> tuple[Path, str]:
 
 
 def _file_of(module: str, root: Path) -> Path | None:
-    place = root.joinpath(*module.split("."))
-    paths = [path for suffix in all_suffixes() for path in (place / f"__init__{suffix}", Path(f"{place}{suffix}"))]
+    base = root.joinpath(*module.split("."))
+    paths = [path for suffix in all_suffixes() for path in (base / f"__init__{suffix}", Path(f"{base}{suffix}"))]
     return next((path for path in paths if path.is_file()), None)
 
 

@@ -254,7 +254,7 @@ OWN_INPUT = "kd_runner.models.own_input.OwnInput"
 
 
 def _check_size(size: Any) -> Any:
-    """One rule in one line for a number of pixels, or a height and a width."""
+    """The size, after a check that it is a number of pixels, or a height and a width; one rule, in one line."""
     sides = size if isinstance(size, list) and len(size) == 2 else [size]
     if size is not None and not all(type(side) is int and side > 0 for side in sides):
         raise ValueError("must be a whole number of pixels above 0, or a list of two such as [224,192]")
@@ -291,7 +291,7 @@ class NetworkSettings(_Built):
 
 
 class EarlyStoppingSettings(Section):
-    """When a stage stops before its last epoch; the weights of the best epoch by `metric` are kept."""
+    """The rule by which a stage stops before its last epoch; the weights of the best epoch by `metric` are kept."""
 
     metric: Metric = None
     patience: Count = 5
@@ -362,7 +362,7 @@ ClassNames = list[Annotated[str, BeforeValidator(_class_name)]] | None
 
 
 class _Teacher(NetworkSettings):
-    """What all teachers have."""
+    """The settings that all teachers have."""
 
     checkpoint: FilePath = None
     head: Literal["trained", "probe", "none"] = "trained"
@@ -393,7 +393,7 @@ class TeacherSettings(_Teacher):
     _has_a_checkpoint = field_validator("checkpoint_format", "checkpoint_key", "classes")(_needs_a_checkpoint)
 
 
-def _named(value: Any) -> Any:
+def _by_name(value: Any) -> Any:
     """The things of a section by their names, in which a whole number, as YAML reads it, is text."""
     if not isinstance(value, dict):
         return value
@@ -413,7 +413,7 @@ SHARED_BY_TEACHERS = ("epochs", "optimizer", "scheduler", "early_stopping", "adv
 
 
 class ExtraTeacherSettings(_Teacher):
-    """One of several teachers; it takes from the first teacher what it leaves out."""
+    """The settings of one of several teachers; the first teacher's settings stand for those that are left out."""
 
     epochs: Count | None = None
     checkpoint: FilePath = None
@@ -608,17 +608,17 @@ class Settings(Section):
 
     dataset: DatasetSettings
     teacher: TeacherSettings
-    teachers: Annotated[dict[str, ExtraTeacherSettings], BeforeValidator(_named)]
-    assistants: Annotated[dict[str, AssistantSettings], BeforeValidator(_by_number), BeforeValidator(_named)] = {}
+    teachers: Annotated[dict[str, ExtraTeacherSettings], BeforeValidator(_by_name)]
+    assistants: Annotated[dict[str, AssistantSettings], BeforeValidator(_by_number), BeforeValidator(_by_name)] = {}
     generations: Count = 1
-    peers: Annotated[dict[str, PeerSettings], BeforeValidator(_peers), BeforeValidator(_named)] = {}
+    peers: Annotated[dict[str, PeerSettings], BeforeValidator(_peers), BeforeValidator(_by_name)] = {}
     peer_views: PeerViews = "shared"
     peer_updates: PeerUpdates = "in_turn"
     student: StudentSettings
     finetune: FinetuneSettings
     baseline: Flag
     distillation: DistillationSettings
-    plus: Annotated[dict[str, DistillationSettings], BeforeValidator(_named)]
+    plus: Annotated[dict[str, DistillationSettings], BeforeValidator(_by_name)]
     data_free: Node | None = None
     temperature: Node
     optimizer: Optimizer
@@ -686,14 +686,14 @@ class Settings(Section):
 
     def _as_student(self, assistant: AssistantSettings | PeerSettings) -> StudentSettings:
         """The settings of an assistant or a peer as those of a student."""
-        own = assistant.model_dump(by_alias=True, exclude_unset=True)
-        own = {name: value for name, value in own.items() if value is not None}
+        own_settings = assistant.model_dump(by_alias=True, exclude_unset=True)
+        own_settings = {name: value for name, value in own_settings.items() if value is not None}
         student = self.student.model_dump(by_alias=True, exclude={"pruning", "layers", "init", "ema", "freeze"})
-        if "_target_" in own:
+        if "_target_" in own_settings:
             student = {name: student[name] for name in (*STAGE_KEYS, *OF_STUDENTS)}
-        if "epochs" in own:
+        if "epochs" in own_settings:
             student["steps"] = None
-        return StudentSettings.model_validate({**student, "layers": [], **own})
+        return StudentSettings.model_validate({**student, "layers": [], **own_settings})
 
     @property
     def replayed_views(self) -> int | None:
@@ -707,8 +707,8 @@ class Settings(Section):
         Args:
             role: The name of a teacher's stage, 'student' or 'finetune'.
         """
-        own = self.all_teachers[role].seed if role in self.all_teachers else None
-        return self.seed if own is None else own
+        own_seed = self.all_teachers[role].seed if role in self.all_teachers else None
+        return self.seed if own_seed is None else own_seed
 
     def order_seed_of(self, role: str) -> int:
         """The seed of the order and the augmentation of the images that a role learns from."""
@@ -736,7 +736,7 @@ class Settings(Section):
         return {**getattr(self, group), **(node or {})}
 
     def early_stopping_of(self, stage: str) -> EarlyStoppingSettings:
-        """When a stage stops early: the shared settings, with the stage's own keys over them.
+        """The rule by which a stage stops early: the shared settings, with the stage's own keys over them.
 
         Stages that know no teacher leave shared settings about their agreement with it aside.
 
@@ -748,16 +748,16 @@ class Settings(Section):
         """
         chain = self.chain
         taught = {**chain, **self.peer_students, "student": self.student}
-        own = {**self.all_teachers, **taught, "finetune": self.finetune}[stage].early_stopping or {}
-        merged = {**self.early_stopping.model_dump(), **own}
+        own_settings = {**self.all_teachers, **taught, "finetune": self.finetune}[stage].early_stopping or {}
+        merged = {**self.early_stopping.model_dump(), **own_settings}
         settings = validate_section(EarlyStoppingSettings, merged, f"{stage}.early_stopping.")
         if stage == "student" or stage in chain or settings.metric not in OF_TEACHER_AND_STUDENT:
             return settings
-        if own.get("metric") in OF_TEACHER_AND_STUDENT:
+        if own_settings.get("metric") in OF_TEACHER_AND_STUDENT:
             known = ", ".join(name for name in METRICS if name not in OF_TEACHER_AND_STUDENT)
             raise SettingsError(
                 f"{stage}.early_stopping.metric: must be one of {known}, as this stage has no teacher, "
-                f"got {own['metric']}"
+                f"got {own_settings['metric']}"
             )
         return settings.model_copy(update={"metric": None})
 
@@ -771,13 +771,14 @@ class Settings(Section):
             SettingsError: a wrong value among the stage's own, or an objective that asks for a teacher it has not.
         """
         taught = {"student": self.student, **self.chain, **self.peer_students}
-        own = {**self.all_teachers, **taught, "finetune": self.finetune}[stage].adversarial or {}
-        if stage not in taught and own.get("objective", "labels") in ("teacher", "teacher_entropy"):
+        own_settings = {**self.all_teachers, **taught, "finetune": self.finetune}[stage].adversarial or {}
+        if stage not in taught and own_settings.get("objective", "labels") in ("teacher", "teacher_entropy"):
             raise SettingsError(
-                f"{stage}.adversarial.objective: must be labels, as this stage has no teacher, got {own['objective']}"
+                f"{stage}.adversarial.objective: must be labels, as this stage has no teacher, "
+                f"got {own_settings['objective']}"
             )
         shared = self.adversarial.model_dump(include=set(AttackSettings.model_fields))
-        return validate_section(AttackSettings, {**shared, **own}, f"{stage}.adversarial.")
+        return validate_section(AttackSettings, {**shared, **own_settings}, f"{stage}.adversarial.")
 
     def rate_key(self, role: str) -> str:
         """The key of the learning rate that a stage trains with: its own where it has one."""
@@ -791,7 +792,8 @@ def check(container: Mapping[str, Any], origins: Mapping[str, str] | None = None
     """Settings from plain nested dictionaries.
 
     Args:
-        origins: For a key whose value is that of another one, this other key. Where both are wrong, it alone is named.
+        origins: The key from which a copied value stems, by the key that has the copy. Where both are wrong, the error
+            names only the key from which it stems.
 
     Raises:
         SettingsError: a line for each wrong value: its key, what must hold, what was given.
@@ -806,7 +808,7 @@ def validate_section(
 
     Args:
         prefix: Text before the section's keys, such as 'hydra.launcher.'.
-        origins: As in `check`.
+        origins: The keys from which copied values stem, as in `check`.
 
     Raises:
         SettingsError: a line for each wrong value: its key, what must hold, what was given.
@@ -841,8 +843,8 @@ def _line(problem: Any, kind: type[BaseModel]) -> str:
         section = key.removesuffix("._target_")
         return f"{key}: must be given" if section == key else f"{section}: must be an option of its group, got none"
     answer = answer_for(key, exact=True) if problem["type"].startswith("model_") else None
-    given = without_passwords(repr(problem["input"]))
-    return f"{key}: {rule_of(problem)}, got {given}{f'; {answer}' if answer else as_number(problem)}"
+    value = without_passwords(repr(problem["input"]))
+    return f"{key}: {rule_of(problem)}, got {value}{f'; {answer}' if answer else as_number(problem)}"
 
 
 def _line_of_named(problem: Any) -> str | None:

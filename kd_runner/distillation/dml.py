@@ -24,6 +24,6 @@ class DML:
     needs = Needs(teacher_logits=True, peers=True)
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
-        others = (teacher, *teacher.others)
-        losses = [divergence(student.logits, other.logits, temperature) for other in others]
+        peers = (teacher, *teacher.others)
+        losses = [divergence(student.logits, peer.logits, temperature) for peer in peers]
         return temperature**2 * torch.stack(losses).mean()

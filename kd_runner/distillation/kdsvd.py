@@ -27,8 +27,8 @@ def leading_vectors(features: Tensor, count: int) -> tuple[Tensor, Tensor]:
     if rows.shape[1] <= rows.shape[2]:
         vectors, squares = _eigenvectors(rows @ rows.transpose(1, 2), count)
     else:
-        left, squares = _eigenvectors(rows.transpose(1, 2) @ rows, count)
-        vectors = unit(rows @ left)
+        left_vectors, squares = _eigenvectors(rows.transpose(1, 2) @ rows, count)
+        vectors = unit(rows @ left_vectors)
     return vectors, squares.clamp_min(0).sqrt()
 
 
@@ -49,7 +49,7 @@ def _eigenvectors(gram: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return chosen + vectors @ (vectors.transpose(1, 2) @ (gram - still) @ chosen * shares), leading
 
 
-def aligned(student: Tensor, teacher: Tensor) -> Tensor:
+def nearest_vectors(student: Tensor, teacher: Tensor) -> Tensor:
     """[N, C, K]: for each teacher's vector the student's, of [N, C, M], with the largest |cosine|, turned to it."""
     cosines = student.transpose(1, 2) @ teacher
     nearest = cosines.abs() == cosines.abs().amax(1, keepdim=True)
@@ -101,9 +101,9 @@ class KDSVD(nn.Module):
         loss = student.logits.new_zeros(())
         for (student_first, teacher_first), (student_second, teacher_second) in itertools.pairwise(layers):
             count = min(teacher_first.shape[2], teacher_second.shape[2])
-            wanted = relations(teacher_first[..., :count], teacher_second[..., :count])
-            given = relations(student_first[..., :count], student_second[..., :count])
-            loss = loss + (given - wanted).square().sum() / len(given)
+            teacher_relations = relations(teacher_first[..., :count], teacher_second[..., :count])
+            student_relations = relations(student_first[..., :count], student_second[..., :count])
+            loss = loss + (student_relations - teacher_relations).square().sum() / len(student_relations)
         return loss
 
     def _vectors(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,4 +112,4 @@ class KDSVD(nn.Module):
         teacher_vectors = teacher_vectors * torch.where(teacher_vectors.sum(1, keepdim=True) < 0, -1.0, 1.0)
         weights = unit(values).unsqueeze(1)
         student_vectors, _ = leading_vectors(student, self.vectors + 1)
-        return aligned(student_vectors, teacher_vectors) * weights, teacher_vectors * weights
+        return nearest_vectors(student_vectors, teacher_vectors) * weights, teacher_vectors * weights

@@ -59,6 +59,6 @@ class SDD:
 
     def _regions(self, class_maps_of: ClassMaps, features: Tensor) -> Tensor:
         """[N, K, regions]: the logits of all regions, those of the scales in turn."""
-        found = class_maps_of(features)
-        regions = torch.cat([F.adaptive_avg_pool2d(found, scale).flatten(2) for scale in self.scales], dim=2)
+        logit_maps = class_maps_of(features)
+        regions = torch.cat([F.adaptive_avg_pool2d(logit_maps, scale).flatten(2) for scale in self.scales], dim=2)
         return regions + torch.as_tensor(class_maps_of.bias).view(-1, 1)

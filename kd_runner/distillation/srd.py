@@ -46,7 +46,7 @@ class SRD(nn.Module):
 
     def adapt(self, example: AdapterExample) -> None:
         """Builds the projector."""
-        inputs, outputs = (vectors(deepest(each)).shape[1] for each in (example.student, example.teacher))
+        inputs, outputs = (vectors(deepest(network)).shape[1] for network in (example.student, example.teacher))
         self.projector = nn.Linear(inputs, outputs, bias=False)  # batch norm takes a bias off again
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:

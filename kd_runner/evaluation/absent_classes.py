@@ -1,8 +1,8 @@
-"""What a student says of classes of which it saw no image (`student.without_classes`).
+"""A student's predictions for classes of which it saw no image (`student.without_classes`).
 
-It knows them from its teacher's soft targets alone, and rates them too low, as they never were the likeliest class. One
-number that is added to their logits, chosen on validation images, mends that (Hinton, Vinyals and Dean 2015,
-arXiv:1503.02531, section 3).
+The student knows these classes from its teacher's soft targets alone, and rates them too low, as they never were the
+likeliest class. One number that is added to their logits, chosen on validation images, mends that (Hinton, Vinyals and
+Dean 2015, arXiv:1503.02531, section 3).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def absent_classes(
 
     Args:
         logits, labels: float [N, K] and int64 [N], of the test images.
-        val_logits, val_labels: The same of the validation images.
+        val_logits, val_labels: Logits and labels of the validation images, of the same kinds.
         absent: The labels of the absent classes.
 
     Returns:

@@ -71,7 +71,7 @@ def calibrations(
     }
 
 
-def calibrated(
+def calibrated_metrics(
     logits: Tensor, labels: Tensor, validation_logits: Tensor, validation_labels: Tensor
 ) -> dict[str, float | None]:
     """The temperature of `calibrations`, and NLL in nats and ECE of the logits divided by it.

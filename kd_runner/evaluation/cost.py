@@ -49,18 +49,18 @@ def inference(
         most: The largest number of images in a batch that fits the device.
     """
     count = min(MANY_ON_A_GPU if device.type == "cuda" else MANY, most)
-    one, many = (
+    image, batch = (
         torch.zeros(images, *image_shape, device=device).to(memory_format=memory_format) for images in (1, count)
     )
     counter = energy_counter(device)
-    energies = [energy_of_image(network, many, counter) for network in networks]
-    times_of_one = times_of_networks(networks, one)
-    times_of_many = times_of_networks(networks, many, FEWEST_BATCHES, MOST_BATCHES)
+    energies = [energy_of_image(network, batch, counter) for network in networks]
+    times_of_one = times_of_networks(networks, image)
+    times_of_many = times_of_networks(networks, batch, FEWEST_BATCHES, MOST_BATCHES)
     return [
         {
             "one": timing(times_of_one[number], 1),
             "many": timing(times_of_many[number], count),
-            "peak_memory": {"one": peak_memory(network, one), "many": peak_memory(network, many)},
+            "peak_memory": {"one": peak_memory(network, image), "many": peak_memory(network, batch)},
             "energy": energies[number],
             "energy_counter": None if energies[number] is None or counter is None else counter.name,
             "threads": torch.get_num_threads(),

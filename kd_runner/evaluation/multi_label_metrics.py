@@ -44,15 +44,15 @@ def multi_label_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
     decisions are right. bce and brier: binary cross-entropy in nats, and squared distance of probability and label,
     both means over images and labels.
     """
-    truth, said = labels.bool(), logits > 0
-    hits, having, found = ((truth & said).sum(0), truth.sum(0), said.sum(0))
-    f1 = _f1(hits, having, found)
-    right = truth == said
+    truth, predicted = labels.bool(), logits > 0
+    hits, true_counts, predicted_counts = ((truth & predicted).sum(0), truth.sum(0), predicted.sum(0))
+    f1 = _f1(hits, true_counts, predicted_counts)
+    right = truth == predicted
     double, target = logits.double(), labels.double()
     return {
         "map": mean_average_precision(logits, labels),
-        "f1": f1[having > 0].mean().item() if bool((having > 0).any()) else 0.0,
-        "micro_f1": _f1(hits.sum(), having.sum(), found.sum()).item(),
+        "f1": f1[true_counts > 0].mean().item() if bool((true_counts > 0).any()) else 0.0,
+        "micro_f1": _f1(hits.sum(), true_counts.sum(), predicted_counts.sum()).item(),
         "label_accuracy": right.double().mean().item(),
         "exact_match": right.all(1).double().mean().item(),
         "bce": F.binary_cross_entropy_with_logits(double, target).item(),
@@ -60,9 +60,9 @@ def multi_label_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
     }
 
 
-def _f1(hits: Tensor, having: Tensor, found: Tensor) -> Tensor:
-    """2 · hits / (having + found), float64; 0 where nothing is there and nothing is found."""
-    return 2 * hits.double() / (having + found).clamp_min(1)
+def _f1(hits: Tensor, true: Tensor, predicted: Tensor) -> Tensor:
+    """F1 from counts, 2 · hits / (true + predicted), float64; 0 where nothing is true and nothing is predicted."""
+    return 2 * hits.double() / (true + predicted).clamp_min(1)
 
 
 def multi_label_pair_metrics(student_logits: Tensor, teacher_logits: Tensor) -> dict[str, Any]:
@@ -79,16 +79,16 @@ def multi_label_pair_metrics(student_logits: Tensor, teacher_logits: Tensor) -> 
 
 
 def table_of_labels(logits: Tensor, labels: Tensor, teacher_logits: Tensor | None = None) -> dict[str, list[Any]]:
-    """For each label, as plain data: average_precision, f1, and with a teacher's logits the agreement with it."""
-    truth, said = labels.bool(), logits > 0
-    having = truth.sum(0)
-    f1 = _f1((truth & said).sum(0), having, said.sum(0)).tolist()
+    """Metrics of each label, as plain data: average_precision, f1, and, with a teacher's logits, agreement."""
+    truth, predicted = labels.bool(), logits > 0
+    true_counts = truth.sum(0)
+    f1 = _f1((truth & predicted).sum(0), true_counts, predicted.sum(0)).tolist()
     table: dict[str, list[Any]] = {
         "average_precision": average_precisions(logits, labels),
-        "f1": [value if count else None for value, count in zip(f1, having.tolist(), strict=True)],
+        "f1": [value if count else None for value, count in zip(f1, true_counts.tolist(), strict=True)],
     }
     if teacher_logits is not None:
-        table["agreement"] = (said == (teacher_logits > 0)).double().mean(0).tolist()
+        table["agreement"] = (predicted == (teacher_logits > 0)).double().mean(0).tolist()
     return table
 
 

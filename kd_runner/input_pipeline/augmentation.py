@@ -25,7 +25,7 @@ class Batch:
         strong: The same images with RandAugment as well, for modes that ask for a second view.
         view: The number of the view that the images are shown in, where the batches replay some views; else 0.
         teacher_logits: The teacher's logits for the images, [N, K], where they are kept; None where the teacher runs.
-        rows: Where several processes share a batch, the rows of it that these are; None: the batch is whole.
+        rows: The rows that these images are of a batch that several processes share; None: the batch is whole.
         weights: Weights of the images in the label loss, float32 [N]; None: all count alike.
         partner_weights: Weights of the images that were mixed in.
     """
@@ -60,8 +60,8 @@ class Augmentation:
         random_erasing: Share of the images that lose a random rectangle to the mean.
         mixup, cutmix: Concentration of the Beta distribution from which the share of a batch is drawn; 0 turns it off.
             With both, every batch draws one of the two.
-        random_resized_crop: As `resized_crop`, of the whole picture in the image's file: the source of the images cuts
-            it when it decodes them (`random_resized_crop`).
+        random_resized_crop: The smallest share, as `resized_crop` has it, but of the area of the whole picture in the
+            image's file: the source of the images cuts the window when it decodes them (`random_resized_crop`).
     """
 
     crop_padding: int = 0

@@ -1,4 +1,4 @@
-"""From a split to the batches a network sees: order, augmentation and normalisation, many images at a time."""
+"""The batches that a network sees, made from a split: order, augmentation and normalisation, many images at a time."""
 
 from __future__ import annotations
 
@@ -179,11 +179,11 @@ class TrainingBatches:
             for batch, its_rows in zip(self._batches_of(order, keys, size, number), rows, strict=True):
                 yield _part_of(batch, its_rows)
             return
-        own, own_keys = (
-            [numbers[_taken(its_rows)] for numbers, its_rows in zip(whole.split(size), rows, strict=True)]
-            for whole in (order, keys)
+        own_order, own_keys = (
+            [numbers[_rows_to_compute(its_rows)] for numbers, its_rows in zip(values.split(size), rows, strict=True)]
+            for values in (order, keys)
         )
-        batches = self._batches_of(torch.cat(own), torch.cat(own_keys), len(own[0]), number)
+        batches = self._batches_of(torch.cat(own_order), torch.cat(own_keys), len(own_order[0]), number)
         for batch, its_rows in zip(batches, rows, strict=True):
             yield replace(batch, rows=its_rows)
 
@@ -258,14 +258,14 @@ def _split_alike(tensors: Sequence[Tensor], size: int) -> Iterator[tuple[Tensor,
     return zip(*(tensor.split(size) for tensor in tensors), strict=True)
 
 
-def _taken(rows: Rows) -> slice:
+def _rows_to_compute(rows: Rows) -> slice:
     """The rows that a process computes: its own, or the first one where it has none."""
     return slice(rows.start, rows.end) if rows.count else slice(0, 1)
 
 
 def _part_of(batch: Batch, rows: Rows) -> Batch:
     """The rows of a batch that a process computes."""
-    taken = _taken(rows)
+    taken = _rows_to_compute(rows)
     return replace(
         batch,
         images=batch.images[taken],

@@ -38,5 +38,5 @@ def images_of_steps(steps: int, images: int, batch_size: int) -> int:
         steps: The number of steps, over as many passes as they take.
         images: The number of training images.
     """
-    passes, rest = divmod(steps, batches_per_epoch(images, batch_size))
-    return passes * images_per_epoch(images, batch_size) + rest * batch_size
+    passes, more_steps = divmod(steps, batches_per_epoch(images, batch_size))
+    return passes * images_per_epoch(images, batch_size) + more_steps * batch_size

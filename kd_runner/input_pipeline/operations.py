@@ -222,8 +222,8 @@ def _move_pixels(images: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
     It is asked once, on the CPU, where each pixel comes from: torchvision's own copies of its matrices to a GPU wait.
     """
     height, width = images.shape[2:]
-    places = torch.arange(1.0, height * width + 1).view(1, 1, height, width)
-    sources = change(places).long().flatten()  # 0 for black
+    numbers = torch.arange(1.0, height * width + 1).view(1, 1, height, width)
+    sources = change(numbers).long().flatten()  # 0 for black
     with_black = F.pad(images.flatten(2), (1, 0))
     return with_black.index_select(2, sent(sources, images.device)).view_as(images)
 

@@ -76,7 +76,7 @@ def window_of(picture: Image.Image, box: tuple[int, int, int, int], height: int,
     """The window of a picture, resized to height and width as torchvision's RandomResizedCrop does; uint8 [C, H, W].
 
     Args:
-        box: As `box_of` gives it.
+        box: Row, column, height and width of the window, in pixels, as `box_of` gives them.
     """
     row, column, rows, columns = box
     cut = picture.crop((column, row, column + columns, row + rows))

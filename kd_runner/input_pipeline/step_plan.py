@@ -65,5 +65,5 @@ class StepPlan:
         first = number - number % self.accumulate
         last = min(first + self.accumulate, self.count) - 1
         images = min((last + 1) * self.batch_size, self.images) - first * self.batch_size
-        own = min((number + 1) * self.batch_size, self.images) - number * self.batch_size
-        return PartOfStep(own / images, number == first, number == last)
+        images_of_batch = min((number + 1) * self.batch_size, self.images) - number * self.batch_size
+        return PartOfStep(images_of_batch / images, number == first, number == last)

@@ -21,7 +21,8 @@ class OwnInput(nn.Module):
     Args:
         network: The network for images of `own_shape(image_shape, …)`.
         image_shape: (channels, height, width) of the run's images.
-        mean, std: Of pixels from 0 to 1, one number or one a channel; None: as the run has it.
+        mean, std: Mean and standard deviation of pixels from 0 to 1, one number or one for each channel; None: those of
+            the run.
         size: Side of its images, or (height, width), in pixels; None: as the run has it.
         channels: Number of channels; None: that of the run's images.
 
@@ -43,18 +44,20 @@ class OwnInput(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network
-        given = image_shape[0]
+        image_channels = image_shape[0]
         own_channels, *own_size = own_shape(image_shape, mean, std, size, channels)
-        if given != 1:
-            if channels not in (None, given):
-                raise ValueError(f"channels must be {given}, those of the images, which are not gray, got {channels}")
-            own_channels = given
+        if image_channels != 1:
+            if channels not in (None, image_channels):
+                raise ValueError(
+                    f"channels must be {image_channels}, those of the images, which are not gray, got {channels}"
+                )
+            own_channels = image_channels
         for name, values in (("mean", mean), ("std", std)):
             if values is not None and len(values) not in (1, own_channels):
                 raise ValueError(f"{name} must be one number or {own_channels}, one a channel, got {list(values)}")
         self.mean, self.std = mean, std
         self.size = tuple(own_size) if list(own_size) != list(image_shape[1:]) else None
-        self.normalises = mean is not None or std is not None or own_channels != given
+        self.normalises = mean is not None or std is not None or own_channels != image_channels
         self.register_buffer("scale", torch.ones(own_channels, 1, 1))
         self.register_buffer("shift", torch.zeros(own_channels, 1, 1))
 
@@ -77,8 +80,8 @@ class OwnInput(nn.Module):
     @staticmethod
     def offered_inside(node: Mapping[str, Any], offered: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments that `build` offers to the network inside, whose images have its own shape."""
-        own = {name: node.get(name) for name in ("mean", "std", "size", "channels")}
-        return {**offered, "image_shape": own_shape(offered["image_shape"], **own)}
+        own_input = {name: node.get(name) for name in ("mean", "std", "size", "channels")}
+        return {**offered, "image_shape": own_shape(offered["image_shape"], **own_input)}
 
 
 def own_shape(
@@ -89,11 +92,11 @@ def own_shape(
     channels: int | None = None,
 ) -> tuple[int, ...]:
     """(channels, height, width) of a network's own images; without `channels`, a mean or std of several says it."""
-    given, *sides = image_shape
+    image_channels, *sides = image_shape
     if size is not None:
         sides = [size, size] if isinstance(size, int) else list(size)
     several = [len(values) for values in (mean, std) if values is not None and len(values) > 1]
-    return (channels or (several[0] if several else given), *sides)
+    return (channels or (several[0] if several else image_channels), *sides)
 
 
 def inner(network: nn.Module) -> nn.Module:

@@ -75,10 +75,10 @@ class ViT(nn.Module):
                 f"depth and heads must be 1 or more, and width a multiple of heads, got {depth}, {heads} and {width}"
             )
         tokens = 2 if distillation_token else 1
-        places = height // patch * (image_width // patch)
+        patch_count = height // patch * (image_width // patch)
         self.patches = nn.Conv2d(channels, width, patch, stride=patch)
         self.tokens = nn.Parameter(torch.empty(1, tokens, width))
-        self.positions = nn.Parameter(torch.empty(1, tokens + places, width))
+        self.positions = nn.Parameter(torch.empty(1, tokens + patch_count, width))
         for parameter in (self.tokens, self.positions):
             nn.init.trunc_normal_(parameter, std=0.02)
         self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(depth)))

@@ -49,7 +49,7 @@ def pgd(
     Args:
         images: Normalised images.
         eps, step_size: The largest change of a pixel, and its change at each step, as shares of the range of pixels.
-        start: Where to begin in the range around each pixel, -1 to 1, [N, C, H, W]; None for its middle, the image.
+        start: The first position in the range around each pixel, -1 to 1, [N, C, H, W]; None: the middle, the image.
     """
     images, reach, stride = images.detach(), eps * pixels.unit, step_size * pixels.unit
     least, most = torch.maximum(images - reach, pixels.low), torch.minimum(images + reach, pixels.high)

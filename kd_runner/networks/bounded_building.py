@@ -29,7 +29,7 @@ class TooLargeError(ValueError):
 
 
 def build_bounded(state: Mapping[str, Tensor], build: Callable[[], Any], node: Any) -> Any:
-    """What `build` returns; it is not built where the weights in `state` are those of a smaller network.
+    """The network that `build` returns; not built where the weights in `state` are those of a smaller network.
 
     Args:
         build: Builds the network that `node` names; called a second time for the network that is returned.
@@ -40,10 +40,10 @@ def build_bounded(state: Mapping[str, Tensor], build: Callable[[], Any], node: A
     """
     if not _is_of_libraries(node):  # code of the person's own, or of a package that the person trusts
         return build()
-    with _bounded(state) as limit:
+    with _limit_registrations(state) as limit:
         _compare_on_meta(state, build)
         limit.raise_if_exceeded()
-    with _bounded(state) as limit:
+    with _limit_registrations(state) as limit:
         try:
             return build()
         except Exception:
@@ -93,7 +93,7 @@ class _Limit:
 
 
 @contextmanager
-def _bounded(state: Mapping[str, Tensor]) -> Iterator[_Limit]:
+def _limit_registrations(state: Mapping[str, Tensor]) -> Iterator[_Limit]:
     limit = _Limit(state)
     handles = [
         registration.register_module_parameter_registration_hook(limit.count),

@@ -97,10 +97,10 @@ def channel_groups(network: nn.Module, image_shape: Sequence[int]) -> list[Chann
     with warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")
         graph = torch_pruning.DependencyGraph().build_dependency(network, example_inputs=images)
-        found = list(graph.get_all_groups(root_module_types=WEIGHTED))
+        library_groups = list(graph.get_all_groups(root_module_types=WEIGHTED))
     head = _head(network, images)
     groups = []
-    for group in found:
+    for group in library_groups:
         # What else is in a group are operations between the layers.
         items = [item for item in group if _is_of_network(item.dep.target.module, names)]
         parts = [part for item in items if (part := _part(graph, item, names)) is not None]
@@ -162,25 +162,25 @@ def kept_channels(groups: Sequence[ChannelGroup], removed: Sequence[Tensor]) -> 
     """The channels of each layer that are left when channels are removed from groups.
 
     Args:
-        removed: For each group, bool [size].
+        removed: Masks of the channels that are removed, bool [size], one for each group.
     """
-    left: dict[tuple[str, Side], Tensor] = {}
+    masks: dict[tuple[str, Side], Tensor] = {}
     for group, gone in zip(groups, removed, strict=True):
         gone = gone.cpu()
         for part in group.parts if gone.any() else ():
-            mask = left.setdefault((part.layer, part.side), torch.ones(part.size, dtype=torch.bool))
+            mask = masks.setdefault((part.layer, part.side), torch.ones(part.size, dtype=torch.bool))
             mask[part.rows[gone[part.channels]]] = False
-    kept: Kept = {}
-    for (layer, side), mask in left.items():
-        kept.setdefault(layer, {})[side] = mask.nonzero().flatten()
-    return kept
+    kept_indices: Kept = {}
+    for (layer, side), mask in masks.items():
+        kept_indices.setdefault(layer, {})[side] = mask.nonzero().flatten()
+    return kept_indices
 
 
-def slice_channels(state: State, kept: Kept) -> dict[str, Tensor]:
-    """A state dict with the kept channels alone."""
+def slice_channels(state: State, channels: Kept) -> dict[str, Tensor]:
+    """A state dict with the channels of `kept_channels` alone."""
     result = {}
     for name, tensor in state.items():
-        sides = kept.get(name.rpartition(".")[0], {})
+        sides = channels.get(name.rpartition(".")[0], {})
         if tensor.dim() > 0 and "out" in sides:
             tensor = tensor.index_select(0, sides["out"].to(tensor.device))
         if tensor.dim() > 1 and "in" in sides:
@@ -192,9 +192,9 @@ def slice_channels(state: State, kept: Kept) -> dict[str, Tensor]:
 def masks_of(groups: Sequence[ChannelGroup], removed: Sequence[Tensor], state: State) -> dict[str, Tensor]:
     """Masks of the parameters in `state` that are zero in removed channels, and wherever those are read."""
     masks = {}
-    kept = kept_channels(groups, removed)
+    channels = kept_channels(groups, removed)
     for name, tensor in state.items():
-        sides = kept.get(name.rpartition(".")[0], {})
+        sides = channels.get(name.rpartition(".")[0], {})
         mask = torch.ones_like(tensor)
         for dimension, side in enumerate(SIDES):
             if side in sides and tensor.dim() > dimension:

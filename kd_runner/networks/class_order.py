@@ -28,10 +28,10 @@ def rows_of_classes(names: Sequence[str], classes: Sequence[str]) -> list[int]:
         raise ValueError(f"must name each output by another class, got {twice[0]!r} {names.count(twice[0])} times")
     missing = [name for name in classes if name not in names]
     if missing:
-        others = [name for name in names if name not in classes]
+        unknown = [name for name in names if name not in classes]
         more = f" and {len(missing) - 1} more of the data set's" if len(missing) > 1 else ""
         got = f"{len(names)} names, without {missing[0]!r}{more}"
-        raise ValueError(f"must name all classes of the data set, got {got}{did_you_mean(missing[0], others)}")
+        raise ValueError(f"must name all classes of the data set, got {got}{did_you_mean(missing[0], unknown)}")
     return [names.index(name) for name in classes]
 
 

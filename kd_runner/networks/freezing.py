@@ -40,8 +40,8 @@ def freeze(network: nn.Module, patterns: Sequence[str]) -> None:
 def hold_statistics(network: nn.Module) -> None:
     """Put the batch norms whose weights are frozen into evaluation mode, so that their statistics stay, too."""
     for module in network.modules():
-        own = list(module.parameters(recurse=False))
-        if isinstance(module, _BatchNorm) and own and not any(parameter.requires_grad for parameter in own):
+        weights = list(module.parameters(recurse=False))
+        if isinstance(module, _BatchNorm) and weights and not any(weight.requires_grad for weight in weights):
             module.eval()
 
 

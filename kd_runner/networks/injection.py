@@ -76,8 +76,8 @@ def inject(student: nn.Module, teacher: nn.Module, image_shape: Sequence[int]) -
     for name in (name for names in fitting.values() for name in names):
         target[name].copy_(source[name])
     copied = sum(parameters[name].numel() for names in fitting.values() for name in names if name in parameters)
-    whole = sum(parameter.numel() for parameter in parameters.values())
-    return Injected(tuple(fitting), copied, whole)
+    total = sum(parameter.numel() for parameter in parameters.values())
+    return Injected(tuple(fitting), copied, total)
 
 
 def _excess(group: ChannelGroup, source: State, target: State) -> Tensor:

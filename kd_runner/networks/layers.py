@@ -179,8 +179,8 @@ def _kinds(calls: list[Call]) -> dict[str, str]:
         if isinstance(call.module, ACTIVATIONS):
             kind += f", its input: {call.name}{INPUT}"
         elif call.output is not None:
-            behind = next((other for other in activations if other.output is call.output), None)
-            before = next((other for other in activations if other.input is call.output), None)
+            behind = next((activation for activation in activations if activation.output is call.output), None)
+            before = next((activation for activation in activations if activation.input is call.output), None)
             if behind is not None:
                 name = type(behind.module).__name__
                 kind += f", after its {name}, whose input is {behind.name}{INPUT}"

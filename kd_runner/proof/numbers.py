@@ -19,8 +19,8 @@ class Pair:
     """One number of a run, as it was reported and as it is now.
 
     Args:
-        name: What it is the number of, such as 'student'.
-        metric: Its key.
+        name: The thing that has the number, such as 'student'.
+        metric: The key of the number.
         tolerance: The difference that is let through, 0 for none.
     """
 

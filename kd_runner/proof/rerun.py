@@ -66,11 +66,11 @@ def as_before(again: Again, settings: Settings) -> Iterator[tuple[Settings, list
             result = completed_result(again.folder)[0]
         except SettingsError as error:
             note("again", f"there is nothing to compare with: {one_line(error)}")
-        others = differences(
+        changed = differences(
             result.get("environment") or {}, environment(device_of(settings.trainer)) | {"threads": None}
         )
-        if others:
-            note("again", f"the run was made with others: {'; '.join(others)}")
+        if changed:
+            note("again", f"the run was made with others: {'; '.join(changed)}")
         if not again.changes:
             settings = own_settings(again.folder, settings)
         changes: dict[str, Any] = {}
@@ -95,15 +95,15 @@ def own_settings(folder: Path, settings: Settings) -> Settings:
         before = dict(flat_keys(decisive(content)))
     except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise SettingsError(f"again: {folder / SETTINGS} cannot be used: {one_line(error)}") from error
-    now = dict(flat_keys(settings.decisive()))
+    current = dict(flat_keys(settings.decisive()))
     absent = object()
-    other = {key: value for key, value in before.items() if value != MASK and now.get(key, absent) != value}
-    if not other:
+    changed = {key: value for key, value in before.items() if value != MASK and current.get(key, absent) != value}
+    if not changed:
         return settings
     plain = settings.plain()
-    for key, value in other.items():
+    for key, value in changed.items():
         _put(plain, key.split("."), value)
-    texts = [f"{key} is {value} (now {now.get(key, 'not there')})" for key, value in other.items()]
+    texts = [f"{key} is {value} (now {current.get(key, 'not there')})" for key, value in changed.items()]
     more = f" and {len(texts) - MOST_SETTINGS} more" if len(texts) > MOST_SETTINGS else ""
     note("again", f"the run's own settings, of which this version has others: {', '.join(texts[:MOST_SETTINGS])}{more}")
     try:
@@ -127,7 +127,7 @@ class Comparison:
     Args:
         pairs: The numbers that both or one of them have.
         weights: The files of weights that both have, and whether they hold the same bits.
-        remarks: What else is not as it was.
+        remarks: Other differences from the run before, as sentences.
         changes: Settings that were changed, so that other numbers are what is wanted.
     """
 
@@ -158,9 +158,9 @@ class Comparison:
         else:
             first = f"Equal to the digit: all {count} numbers."
         same = [name for name, is_same in self.weights.items() if is_same]
-        other = [name for name, is_same in self.weights.items() if not is_same]
+        changed = [name for name, is_same in self.weights.items() if not is_same]
         weights = [f"The same weights to the bit: {', '.join(same)}."] if same else []
-        return [first, *weights, *([f"Other weights: {', '.join(other)}."] if other else [])]
+        return [first, *weights, *([f"Other weights: {', '.join(changed)}."] if changed else [])]
 
     def text(self) -> Lines:
         """The numbers of most interest, those that differ, and the outcome, for a terminal."""
@@ -198,15 +198,15 @@ def compare(again: Again, result: Mapping[str, Any], folder: Path) -> Comparison
     return Comparison(pairs, _same_weights(again.folder, folder), remarks, again.changes)
 
 
-def pairs_of(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Pair]:
-    """Each number of a result that must be the same twice, by stage, and the one that it is now.
+def pairs_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Pair]:
+    """The numbers of a result that must be the same twice, by stage, each beside the number of the new run.
 
     Numbers that the first result lacks, perhaps as it is of an earlier version, are passed over.
     """
     for part in COMPARED:
-        numbers, others = (dict(_lasting_numbers(result.get(part))) for result in (before, now))
+        numbers, new_numbers = (dict(_lasting_numbers(result.get(part))) for result in (before, after))
         for metric, number in numbers.items():
-            yield Pair(part if metric else "", metric or part, number, others.get(metric))
+            yield Pair(part if metric else "", metric or part, number, new_numbers.get(metric))
 
 
 def _lasting_numbers(content: Any) -> Iterator[tuple[str, float]]:
@@ -216,21 +216,23 @@ def _lasting_numbers(content: Any) -> Iterator[tuple[str, float]]:
             yield key, number
 
 
-def _other_images(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def _other_images(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """A line for each split whose images are others by their fingerprints."""
-    fingerprints, others = ((result.get("data") or {}).get("fingerprints") or {} for result in (before, now))
+    fingerprints, new_fingerprints = (
+        (result.get("data") or {}).get("fingerprints") or {} for result in (before, after)
+    )
     return [
         f"The {split} images are others: their fingerprint was {fingerprints[split]}, is {digits}."
-        for split, digits in others.items()
+        for split, digits in new_fingerprints.items()
         if fingerprints.get(split) not in (None, digits)
     ]
 
 
-def _same_weights(before: Path, now: Path) -> dict[str, bool]:
-    """For each file of weights that both folders have, whether it holds the same bits."""
+def _same_weights(before: Path, after: Path) -> dict[str, bool]:
+    """The files of weights that both folders have, by name: True for one that holds the same bits in both."""
     same: dict[str, bool] = {}
     for name in WEIGHTS:
-        paths = [folder / name for folder in (before, now)]
+        paths = [folder / name for folder in (before, after)]
         if not all(path.is_file() and not path.is_symlink() for path in paths):
             continue
         try:

@@ -44,7 +44,7 @@ class Verification:
     """The numbers of a run beside those that its networks have now.
 
     Args:
-        remarks: What differs beside the numbers, and what could not be measured.
+        remarks: Differences beside the numbers, and numbers that could not be measured, as sentences.
     """
 
     folder: Path
@@ -97,7 +97,7 @@ def verify(
     """Evaluate the networks in the folder of a run on the run's test images.
 
     Args:
-        root: Where the images are now; None: where they were.
+        root: The folder in which the images are now; None: they are where they were.
         trust: Packages of a person's own that the run's networks and data may come from.
         chosen: Names of the networks whose numbers are compared; none: all that there are.
 
@@ -114,12 +114,12 @@ def verify(
         _refuse_other_shape(test.splits, student, folder)
         predictions = _predict(networks, student, test, device)
         images = _other_images(result, test.splits)
-    same, others = _surroundings(result, device)
+    same, differing = _surroundings(result, device)
     sizes = {name: _sizes(network, files[name], student, device) for name, network in networks.items()}
     pairs = [
         pair for name in (chosen or predictions.logits) for pair in _pairs(name, result, predictions, sizes[name], same)
     ]
-    return Verification(folder, pairs, [*filter(None, [left_out]), *missing, *images, *others])
+    return Verification(folder, pairs, [*filter(None, [left_out]), *missing, *images, *differing])
 
 
 @contextmanager
@@ -175,22 +175,22 @@ def _predict(
 
 
 def _refuse_other_shape(splits: Splits, student: Mapping[str, Any], folder: Path) -> None:
-    wanted, given = list(student["image_shape"]), list(splits.image_shape)
-    if wanted != given or student["num_classes"] != splits.num_classes:
+    wanted, shape = list(student["image_shape"]), list(splits.image_shape)
+    if wanted != shape or student["num_classes"] != splits.num_classes:
         raise SettingsError(
             f"the images are not those of {folder}: its student is for {student['num_classes']} classes of images "
-            f"{wanted}, got {splits.num_classes} of {given} (fingerprint {splits.test_fingerprint[:16]})"
+            f"{wanted}, got {splits.num_classes} of {shape} (fingerprint {splits.test_fingerprint[:16]})"
         )
 
 
 def _other_images(result: Mapping[str, Any], splits: Splits) -> list[str]:
     """A line where the test images have another fingerprint than those of the run."""
-    before, now = _fingerprint(result), splits.test_fingerprint[:16]
-    if before in (None, now):
+    before, after = _fingerprint(result), splits.test_fingerprint[:16]
+    if before in (None, after):
         return []
     in_files = splits.pixels is not None
     files = " That of images in files changes with their folder, names, sizes and times, too." if in_files else ""
-    return [f"The test images are not those of the run: their fingerprint was {before}, is {now}.{files}"]
+    return [f"The test images are not those of the run: their fingerprint was {before}, is {after}.{files}"]
 
 
 def _fingerprint(result: Mapping[str, Any]) -> str | None:
@@ -202,9 +202,9 @@ def _fingerprint(result: Mapping[str, Any]) -> str | None:
 
 def _surroundings(result: Mapping[str, Any], device: torch.device) -> tuple[bool, list[str]]:
     """True on the machine of the run, and lines on what is another one."""
-    before, now = result.get("environment") or {}, environment(device)
-    same, others = is_same_machine(before, now), differences(before, now)
-    remarks = [f"Made with others: {'; '.join(others)}."] if others else []
+    before, after = result.get("environment") or {}, environment(device)
+    same, differing = is_same_machine(before, after), differences(before, after)
+    remarks = [f"Made with others: {'; '.join(differing)}."] if differing else []
     if not same:
         remarks.append(f"Tolerance elsewhere than on the run's machine: {TOLERANCE:g}, or one image.")
     return same, remarks
@@ -235,7 +235,7 @@ def _pairs(
     for metric, number in leaves(measured):
         if metric in reported_leaves:
             reported = reported_leaves[metric]
-            yield Pair(name, metric, reported, number, _scaled(tolerance, reported))
+            yield Pair(name, metric, reported, number, _scale_tolerance(tolerance, reported))
     for metric, number in sizes.items():
         if metric in reported_leaves:
             reported = reported_leaves[metric]
@@ -244,7 +244,7 @@ def _pairs(
     yield from _right_images(name, result[name].get("correct"), logits, predictions.labels, same)
 
 
-def _scaled(tolerance: float, reported: float | None) -> float:
+def _scale_tolerance(tolerance: float, reported: float | None) -> float:
     """The tolerance, of a number above 1 as a share of it."""
     return tolerance * max(1.0, abs(reported or 0.0))
 
@@ -255,8 +255,8 @@ def _right_images(
     """The number of test images, and of those on which the network is right now and was not, or the other way."""
     if correct is None:
         return
-    now, before = (logits.argmax(1) == labels).cpu().numpy(), unpack_bits(correct)
-    yield Pair(name, "test images", len(before), len(now))
-    if len(now) == len(before):
-        turned = int(np.count_nonzero(now != before))
-        yield Pair(name, "images judged otherwise", 0, turned, 0.0 if same else max(1.0, TOLERANCE * len(now)))
+    after, before = (logits.argmax(1) == labels).cpu().numpy(), unpack_bits(correct)
+    yield Pair(name, "test images", len(before), len(after))
+    if len(after) == len(before):
+        turned = int(np.count_nonzero(after != before))
+        yield Pair(name, "images judged otherwise", 0, turned, 0.0 if same else max(1.0, TOLERANCE * len(after)))

@@ -1,4 +1,4 @@
-"""From settings to the parts of a run, before anything trains."""
+"""The way from settings to the parts of a run, before anything trains."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def assemble(
         temperature=temperature,
         teachers={name: _teacher(settings, name, data) for name in settings.all_teachers},
         student=_student(settings, data),
-        further=further_tests(settings, data.splits, data.view),
+        further_tests=further_tests(settings, data.splits, data.view),
         chain=_links(settings.chain, settings, data),
         peers=_links(settings.peer_students, settings, data),
     )
@@ -439,8 +439,8 @@ def _network(
     Args:
         num_classes: The number of its classes; None: that of the data set.
     """
-    node, splits, own = section.bare_node, data.splits, section.input.changes()
-    shape = own_shape(splits.image_shape, **own)
+    node, splits, own_input = section.bare_node, data.splits, section.input.changes()
+    shape = own_shape(splits.image_shape, **own_input)
     with seeded_generator(settings.seed_of(role), role, "weights"):
         network = build(node, role, settings.trust, num_classes=num_classes or splits.num_classes, image_shape=shape)
         if not isinstance(network, nn.Module):
@@ -450,15 +450,15 @@ def _network(
         except Exception as error:  # anyone's network
             size = "x".join(map(str, shape))
             raise SettingsError(f"{role}: failed on images of {size}: {code_error(error)}") from error
-    if own:
-        network = _with_own_input(network, role, own, data)
+    if own_input:
+        network = _with_own_input(network, role, own_input, data)
     return network.to(memory_format=torch.channels_last) if settings.trainer.channels_last else network
 
 
-def _with_own_input(network: nn.Module, role: str, own: dict[str, Any], data: Data) -> nn.Module:
+def _with_own_input(network: nn.Module, role: str, own_input: dict[str, Any], data: Data) -> nn.Module:
     """The network behind its own normalisation, channels and size."""
     try:
-        wrapped = OwnInput(network, data.splits.image_shape, **own)
+        wrapped = OwnInput(network, data.splits.image_shape, **own_input)
     except ValueError as error:
         raise SettingsError(f"{role}.input.{error}") from error
     wrapped.sees(data.view.mean, data.view.std)

@@ -47,7 +47,7 @@ class Passes:
         student_validations, teacher_validations: Passes of validation images, after each epoch or once.
         student_attacks, teacher_attacks: Passes of training images on their way to be attacked, through the network
             whose loss grows: a forward pass, and a backward one that gives the gradient of the pixels alone.
-        losses: How often the loss of each mode was computed, by the mode's key and the size of the batch.
+        losses: Number of times that each mode's loss was computed, by the mode's key and the size of the batch.
     """
 
     images: int = 0
@@ -64,19 +64,20 @@ class Passes:
     def __add__(self, other: Passes) -> Passes:
         return Passes(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
-    def among_peers(self, others: int, again: int) -> Passes:
+    def among_peers(self, peers: int, again: int) -> Passes:
         """These passes of a student whose teachers are its peers, which the peers' own training runs.
 
         Args:
-            others: The number of peers that it learns from.
-            again: The number of images that it says anew after its updates, for the peers that are updated after it.
+            peers: The number of peers that it learns from.
+            again: The number of images whose logits it computes anew after its updates, for the peers that are updated
+                after it.
         """
         return replace(
             self,
             student_forwards=self.student_forwards + again,
             teacher_forwards=0,
             teacher_validations=0,
-            losses=Counter({key: others * count for key, count in self.losses.items()}),
+            losses=Counter({key: peers * count for key, count in self.losses.items()}),
         )
 
     def counts(self) -> dict[str, int]:
@@ -87,8 +88,8 @@ class Passes:
 
 def batch_sizes(images: int, batch_size: int) -> Counter[int]:
     """The number of batches of each size in an epoch."""
-    whole, rest = divmod(images_per_epoch(images, batch_size), batch_size)
-    return Counter({size: count for size, count in ((batch_size, whole), (rest, int(rest > 0))) if count})
+    full, remainder = divmod(images_per_epoch(images, batch_size), batch_size)
+    return Counter({size: count for size, count in ((batch_size, full), (remainder, int(remainder > 0))) if count})
 
 
 def label_passes(
@@ -152,11 +153,11 @@ def distillation_passes(
     constant = not any(mode.warmup or mode.init_share for mode in active)
     seen = (2 if has_clean_view else views) * images_of_steps(steps, images, batch_size)
     asks_teacher = attack is not None and attack.objective == "teacher"
-    whole_passes, rest = divmod(steps, len(order))
+    whole_passes, more_steps = divmod(steps, len(order))
     teacher, backwards, losses = 0, seen, Counter[tuple[str, int]]()
     # Where nothing changes over the stage, one pass over the images stands for all.
     for step in range(min(len(order), steps) if constant else steps):
-        size, times = order[step % len(order)], whole_passes + (step < rest) if constant else 1
+        size, times = order[step % len(order)], whole_passes + (step < more_steps) if constant else 1
         progress = plan.step_of(step) / updates
         taking_part, is_without_labels = modes_at(active, progress), any(progress < mode.init_share for mode in active)
         if asks_teacher or any(mode.needs.uses_teacher for mode in taking_part):
@@ -268,8 +269,8 @@ def budget_of(
 
     Args:
         stages: The stages' part of the result, with the multiply-accumulates of each network for one image.
-        loss_macs: Those of each mode's loss (`loss_cost.loss_macs`), by the mode's key.
-        trained: As in `passes_of`.
+        loss_macs: The multiply-accumulates of each mode's loss (`loss_cost.loss_macs`), by the mode's key.
+        trained: The number of epochs that each stage was trained for, as in `passes_of`.
         link_loss_macs: `loss_macs` of the networks between teacher and student, by their stages.
     """
     settings, data = parts.settings, parts.data
@@ -381,7 +382,7 @@ def _section(passes: Passes, macs: dict[str, int | None]) -> dict[str, Any]:
 
 def _macs(passes: Passes, network: str, for_one_image: int | None) -> int | None:
     """Multiply-accumulates of the training passes through a network; None where its own are not known."""
-    forwards, backwards, attacks = (getattr(passes, f"{network}_{way}") for way in ("forwards", "backwards", "attacks"))
+    forwards, backwards, attacks = (getattr(passes, f"{network}_{key}") for key in ("forwards", "backwards", "attacks"))
     if not forwards:
         return 0
     passes_forward = forwards + BACKWARD * backwards + FOR_PIXELS * attacks

@@ -110,8 +110,8 @@ def refuse_teacher(teacher: Observed, data: Data, settings: Settings) -> None:
     images = noise(data.splits.image_shape, max(2, min(4, data.batch_size)))
     with torch.no_grad():
         logits = observed_outputs(teacher, images).logits
-        others = observed_outputs(teacher, images[1:].repeat(2, 1, 1, 1)).logits[: len(images) - 1]
-    difference = (logits[1:] - others).abs().max() / logits.abs().max().clamp_min(1e-12)
+        in_another_batch = observed_outputs(teacher, images[1:].repeat(2, 1, 1, 1)).logits[: len(images) - 1]
+    difference = (logits[1:] - in_another_batch).abs().max() / logits.abs().max().clamp_min(1e-12)
     if difference > TOLERANCE:
         raise _must_be_online(settings, "the teacher's logits for an image depend on the other images of its batch")
 

@@ -69,7 +69,7 @@ class LogitsInStore:
             shape,
             self.settings.teacher_outputs_dtype,
             Computation(teacher_pass.blocks, lambda: {"largest_difference": teacher_pass.difference()}),
-            _masked(made_of),
+            _mask_ingredients(made_of),
         )
         self._tell(shape)
         return self.stored.logits
@@ -163,7 +163,7 @@ def weights_digest(network: nn.Module) -> str:
     return content.hexdigest()
 
 
-def _masked(made_of: dict[str, Any]) -> dict[str, Any]:
+def _mask_ingredients(made_of: dict[str, Any]) -> dict[str, Any]:
     """The ingredients with hidden values replaced; each stands at one of some keys of the settings."""
     keys = {"logits_of": "teacher", "augmentation": "dataset", "mean": "dataset.mean", "std": "dataset.std"}
     keys |= {name: f"trainer.{name}" for name in ("precision", "channels_last", "compile", "deterministic")}
@@ -172,7 +172,7 @@ def _masked(made_of: dict[str, Any]) -> dict[str, Any]:
 
 
 def outputs_record(outputs: TeacherOutputs, settings: Settings, data: Data, epochs: int) -> dict[str, Any]:
-    """Where the outputs of the teacher for training images came from, and the passes that this saved, for the result.
+    """The source of the teacher's outputs for training images, and the passes that it saved, for the result.
 
     A pass counts one image that goes through the teacher.
 

@@ -37,7 +37,7 @@ class Taught:
     """A network of the chain with its final weights.
 
     Args:
-        stage: Its stage.
+        stage: The stage that trained it.
         network: The network, in the form in which it is saved.
         node: The node that builds it.
         path: The file of its weights in the folder of the run.
@@ -104,7 +104,7 @@ def last_link(parts: Parts) -> Link:
     return Link(STUDENT, parts.settings.student, parts.student, parts.recipes[STUDENT])
 
 
-def untrained(parts: Parts) -> Iterator[Parts]:
+def untrained_parts(parts: Parts) -> Iterator[Parts]:
     """The parts of each link and of the student, with the networks' first weights, for rehearsals."""
     if not parts.chain:
         yield parts

@@ -13,11 +13,11 @@ def refuse_chain(settings: Settings, modes: Sequence[Mode]) -> None:
     """Raise SettingsError where the settings ask for assistants or generations that cannot be."""
     if not settings.chain:
         return
-    key, none, given = ("generations", "1", str(settings.generations))
+    key, none, value = ("generations", "1", str(settings.generations))
     if settings.assistants:
-        key, none, given = ("assistants", "none", ", ".join(settings.assistants))
+        key, none, value = ("assistants", "none", ", ".join(settings.assistants))
     if not learns_from_teacher(modes):
-        raise SettingsError(f"{key}: must be {none} with modes that look at no teacher, got {given}")
+        raise SettingsError(f"{key}: must be {none} with modes that look at no teacher, got {value}")
     if settings.student.init != "random":
         raise SettingsError(
             f"student.init: must be random with {key}, whose students begin with weights of their own, "
@@ -25,4 +25,4 @@ def refuse_chain(settings: Settings, modes: Sequence[Mode]) -> None:
         )
     count = settings.trainer.process_count
     if count > 1:
-        raise SettingsError(f"{key}: must be {none} where {count} devices share the run, got {given}")
+        raise SettingsError(f"{key}: must be {none} where {count} devices share the run, got {value}")

@@ -34,7 +34,7 @@ def chain_result(
 
     Args:
         links: The networks between teacher and student, in the order in which they were trained.
-        predictions: Those of teacher and student.
+        predictions: The predictions of teacher and student.
     """
     networks = {link.stage: link.network for link in links}
     nodes = {link.stage: link.node for link in links}
@@ -65,7 +65,7 @@ def _record(
     """The record of one network.
 
     Args:
-        logits: Those of the networks for the test images, by stage.
+        logits: The logits of the networks for the test images, by stage.
         on_validation: The predictions of the links for the run's validation images.
     """
     data, settings = parts.data, parts.settings

@@ -60,8 +60,9 @@ class Companions:
         """The batches of a student's training and its teacher, which it shares with the runs that have the same key.
 
         Args:
-            key: Changes with whatever changes the order of the batches or what the teacher gives for them.
-            images: The same for runs of this and of other processes whose batches are of the same images, seen alike.
+            key: A key that changes with whatever changes the order of the batches or what the teacher gives for them.
+            images: A key that runs, of this and of other processes, have in common whose batches are of the same images,
+                seen alike.
             batches: The batches that the run would make by itself.
             teacher: The teacher that it would run by itself.
         """
@@ -96,20 +97,20 @@ class Companions:
             network.to(data.device).eval()
         keys = {name: network_key(network, nodes[name], data) for name, network in networks.items()}
         missing = {keys[name]: name for name in networks if (images, keys[name]) not in self._logits}
-        labels_key, found = (images, data.evaluation_key), dict[str, Tensor]()
+        labels_key, by_key = (images, data.evaluation_key), dict[str, Tensor]()
         if missing:
             made_of = data.plain_batches(images) if batches is None else batches()  # type: ignore[arg-type]
-            kept = {keys[name] for name in networks if is_asked_for_again(name)}
+            reused = {keys[name] for name in networks if is_asked_for_again(name)}
             boards = {
-                name: self._open_board(images, key, made_of, data) for key, name in missing.items() if key in kept
+                name: self._open_board(images, key, made_of, data) for key, name in missing.items() if key in reused
             }
             shared = {name: board.logits for name, board in boards.items() if board is not None}
             made = predict({name: networks[name] for name in missing.values()}, made_of, data.device, shared)
-            found = {key: made.logits[name] for key, name in missing.items()}
-            self._logits |= {(images, key): logits.cpu() for key, logits in found.items() if key in kept}
+            by_key = {key: made.logits[name] for key, name in missing.items()}
+            self._logits |= {(images, key): logits.cpu() for key, logits in by_key.items() if key in reused}
             self._logits[labels_key] = made.labels.cpu()
-        found |= {key: self._logits[images, key].to(data.device) for key in keys.values() if key not in found}
-        return Predictions({name: found[key] for name, key in keys.items()}, self._logits[labels_key].to(data.device))
+        by_key |= {key: self._logits[images, key].to(data.device) for key in keys.values() if key not in by_key}
+        return Predictions({name: by_key[key] for name, key in keys.items()}, self._logits[labels_key].to(data.device))
 
     def _open_board(self, images: str, key: str, batches: PlainBatches, data: Data) -> LogitsBoard | None:
         """The board on which processes share a network's logits for `batches`; None where that cannot be done."""

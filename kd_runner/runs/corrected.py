@@ -65,22 +65,22 @@ def of_assistants(settings: Settings) -> dict[str, str]:
 def of_run(
     recipes: Mapping[str, Recipe], settings: Settings, data: Data, modes: Sequence[Mode]
 ) -> dict[str, dict[str, Any]]:
-    """All of these of a run, by what it trains; those of the store's names alone are not among them.
+    """The corrections that concern a run, by what it trains, without those of the store's names alone.
 
     Args:
         recipes: The recipes of the stages.
     """
-    given = [name for name, teacher in settings.all_teachers.items() if not teacher.is_trained]
-    found: dict[str, dict[str, Any]] = {
-        stage: of_labels(recipe) for stage, recipe in recipes.items() if stage not in given and recipe.epochs
+    ready_teachers = [name for name, teacher in settings.all_teachers.items() if not teacher.is_trained]
+    changes: dict[str, dict[str, Any]] = {
+        stage: of_labels(recipe) for stage, recipe in recipes.items() if stage not in ready_teachers and recipe.epochs
     }
     recipe = recipes[STUDENT]
     drawn = of_drawn_images(STUDENT, recipe, settings, data) if recipe.budget is not None else {}
-    found[STUDENT] |= drawn | of_two_losses(recipe, settings.distillation.label_weight, modes)
-    found["assistants"] = of_assistants(settings)
-    probes = [name for name in given if settings.all_teachers[name].head == "probe"]
-    found |= {f"{name}.head": of_probes(settings.dataset) for name in probes}
-    return {name: kinds for name, kinds in found.items() if kinds}
+    changes[STUDENT] |= drawn | of_two_losses(recipe, settings.distillation.label_weight, modes)
+    changes["assistants"] = of_assistants(settings)
+    probes = [name for name in ready_teachers if settings.all_teachers[name].head == "probe"]
+    changes |= {f"{name}.head": of_probes(settings.dataset) for name in probes}
+    return {name: kinds for name, kinds in changes.items() if kinds}
 
 
 def of_probes(settings: DatasetSettings) -> dict[str, Any]:

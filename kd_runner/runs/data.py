@@ -352,8 +352,8 @@ def fold_of_settings(settings: Settings, splits: Splits) -> Splits:
         try:
             splits = fold_of(splits, settings.folds, settings.fold, seed, settings.data_seed, share)
         except ValueError as error:
-            name, _, rest = str(error).partition(" ")
-            raise SettingsError(f"folds: {rest}" if name == "folds" else f"dataset.{error}") from error
+            name, _, reason = str(error).partition(" ")
+            raise SettingsError(f"folds: {reason}" if name == "folds" else f"dataset.{error}") from error
     splits = without_held_out_groups(splits)
     if data.label_noise:
         seed = derived_seed(settings.data_seed, "dataset.label_noise")

@@ -39,7 +39,7 @@ class ToBeMade(TransferSet):
     """The images before they are made: their number and shape, and nothing that anybody may look at.
 
     Args:
-        name: What they will be made by.
+        name: The digest of the settings by which they will be made.
     """
 
     name: str = ""
@@ -159,9 +159,9 @@ def with_made_images(parts: Parts) -> tuple[Parts, dict[str, Any]]:
 
 def with_transfer(data: Data, transfer: TransferSet) -> Data:
     """The data with other images to teach on; the sources of the splits stay those that there are."""
-    other = replace(data, transfer=transfer)
-    other._sources.update({split: source for split, source in data._sources.items() if split != "transfer"})
-    return other
+    new_data = replace(data, transfer=transfer)
+    new_data._sources.update({split: source for split, source in data._sources.items() if split != "transfer"})
+    return new_data
 
 
 def source_of_images(parts: Parts) -> Source:
@@ -170,7 +170,7 @@ def source_of_images(parts: Parts) -> Source:
     shape = data.splits.image_shape
     return Source(
         network,
-        functools.partial(normalised, data.view),
+        functools.partial(normalise, data.view),
         shape,
         data.splits.num_classes,
         layers_of(network, noise(shape), data.splits.num_classes).head,
@@ -179,7 +179,7 @@ def source_of_images(parts: Parts) -> Source:
     )
 
 
-def normalised(view: View, pixels: Tensor) -> Tensor:
+def normalise(view: View, pixels: Tensor) -> Tensor:
     """Pixels [N, C, H, W] in [0, 1] as networks see them."""
     mean, std = (values.to(pixels.device).view(1, -1, 1, 1) for values in (view.mean, view.std))
     return ((pixels - mean) / std).contiguous(memory_format=view.memory_format)

@@ -1,4 +1,4 @@
-"""Why a network from a file may be wrong: one class for all images, classes in another order, normalisation."""
+"""Reasons why a network from a file may be wrong: one class for all images, classes in another order, normalisation."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def other_order(
 
     Args:
         setting: The key that names the network's outputs in their order.
-        named: Its value; None: the outputs are taken as `classes`.
+        named: The value of that key; None: the outputs are taken as `classes`.
     """
     if len(labels) < 2 * len(classes):
         return []
@@ -171,7 +171,7 @@ def usual_normalisations(settings: DatasetSettings, splits: Splits) -> dict[str,
 
 @contextmanager
 def as_it_was(network: nn.Module) -> Iterator[None]:
-    """In this block the network is in evaluation mode; it comes back to its device and its mode, whatever happens."""
+    """Hold a network in evaluation mode in a block; then it gets its device and its modes back, whatever happens."""
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     try:
         with evaluation_mode(network):

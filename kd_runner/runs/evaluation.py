@@ -133,7 +133,7 @@ def images_seen(
         labelled: The number of images with labels, from which finetuning learns; None: all of them.
     """
     trained = trained or {}
-    whole = images_per_epoch(images, settings.batch_size)
+    images_of_epoch = images_per_epoch(images, settings.batch_size)
     if stage == TEACHER:
         passes = trained.get(stage, settings.teacher.epochs)
         if not settings.teacher.is_trained:
@@ -142,11 +142,11 @@ def images_seen(
         is_shown_twice = attack_of(settings, STUDENT) and clean_view(modes, settings.distillation.label_weight)
         views = 2 if strong_view(modes) or is_shown_twice else 1
         finetuned = trained.get(FINETUNE, settings.finetune.epochs)
-        labelled = whole if labelled is None else images_per_epoch(labelled, settings.batch_size)
+        labelled = images_of_epoch if labelled is None else images_per_epoch(labelled, settings.batch_size)
         return views * _images_of_epochs(settings, images, trained.get(stage)) + finetuned * labelled
     else:
         return _images_of_epochs(settings, images, trained.get(stage))
-    return whole * passes
+    return images_of_epoch * passes
 
 
 def _images_of_epochs(settings: Settings, images: int, epochs: int | None) -> int:

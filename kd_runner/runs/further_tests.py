@@ -51,18 +51,18 @@ def _images(root: Path, splits: Splits, view: View) -> ImageFiles:
     try:
         image_input = input_of_images(splits.image_shape, classes, mean, std, splits.pixels)
         pixels = image_input.pixel_settings(splits.pixels.max_pixels if splits.pixels else MAX_PIXELS)
-        found = labelled_folder(root, classes)
-        paths = [str(path.relative_to(found.folder)) for path in found.paths]
-        files = ImageFiles(found.folder, paths, torch.tensor(found.labels), pixels)
+        content = labelled_folder(root, classes)
+        paths = [str(path.relative_to(content.folder)) for path in content.paths]
+        files = ImageFiles(content.folder, paths, torch.tensor(content.labels), pixels)
         files[0]  # a run of hours must not end at a folder that nobody can read
-        note_conversions(count_conversions(files, None), len(files), pixels.ground, pixels.white, found.folder)
+        note_conversions(count_conversions(files, None), len(files), pixels.ground, pixels.white, content.folder)
     except (ValueError, SettingsError) as error:
         raise SettingsError(f"{KEY}: {error}") from None
     return files
 
 
 def judged_on_further_tests(
-    further: Mapping[str, ImageFiles], networks: Mapping[str, nn.Module], data: Data
+    files_by_path: Mapping[str, ImageFiles], networks: Mapping[str, nn.Module], data: Data
 ) -> dict[str, dict[str, Any]]:
     """All metrics of each network on each folder: by the network's stage, and by the folder's path.
 
@@ -70,7 +70,7 @@ def judged_on_further_tests(
         networks: The networks by stage.
     """
     results: dict[str, dict[str, Any]] = {stage: {} for stage in networks}
-    for path, files in further.items():
+    for path, files in files_by_path.items():
         predictions = _predictions(path, files, networks, data)
         if predictions is None:
             continue
@@ -91,9 +91,9 @@ def _predictions(path: str, files: ImageFiles, networks: Mapping[str, nn.Module]
         verb = "is" if len(broken) == 1 else "are"
         names, reason = list_of_names([files.paths[index] for index in broken]), reason_of(files, broken[0])
         note("data", f"{path}: {count(len(broken), 'image')} cannot be read and {verb} left out: {names} ({reason})")
-        left = torch.ones(len(files), dtype=torch.bool)
-        left[broken] = False
-        files = files.subset(left.nonzero().flatten())
+        is_readable = torch.ones(len(files), dtype=torch.bool)
+        is_readable[broken] = False
+        files = files.subset(is_readable.nonzero().flatten())
     if not len(files):
         return None
     images: Images = files if files.decoded_bytes > MOST_BYTES else decode_all(files, None)[0]

@@ -41,10 +41,10 @@ class Seen:
     """The images of this run as a teacher sees them.
 
     Args:
-        key: The key of its settings.
-        own: The settings of its own input.
+        key: The key of the teacher's settings.
+        own: The settings of the teacher's own input.
         image_shape: [channels, height, width].
-        mean, std: One a channel.
+        mean, std: The mean and standard deviation of each channel.
     """
 
     key: str
@@ -56,10 +56,12 @@ class Seen:
     @classmethod
     def by(cls, settings: TeacherNode, key: str, splits: Splits, view: View) -> Seen:
         """The way in which a teacher of these settings sees the images of this view."""
-        own = settings.input.changes()
-        shape = own_shape(splits.image_shape, **own)
-        mean, std = (_of_channels(own.get(name, getattr(view, name).tolist()), shape[0]) for name in ("mean", "std"))
-        return cls(key, own, list(shape), mean, std)
+        own_input = settings.input.changes()
+        shape = own_shape(splits.image_shape, **own_input)
+        mean, std = (
+            _of_channels(own_input.get(name, getattr(view, name).tolist()), shape[0]) for name in ("mean", "std")
+        )
+        return cls(key, own_input, list(shape), mean, std)
 
 
 def refuse_missing_file(key: str, settings: TeacherNode) -> None:
@@ -89,7 +91,7 @@ def load_given_weights(
 
     Args:
         key: The key of the teacher's settings, such as 'teachers.second'.
-        make: The same network, without its own input, for another number of classes.
+        make: A function that gives the same network, without its own input, for another number of classes.
 
     Raises:
         SettingsError: the file cannot be read, does not fit the network, or is of a teacher of other images.
@@ -192,10 +194,10 @@ def _bare_entries(entries: Sequence[Entry], info: Mapping[str, Any]) -> Sequence
 def _seen_in_file(info: Mapping[str, Any]) -> dict[str, Any]:
     """The image_shape, mean and std with which the network in a file of kd-runner saw its images."""
     node = info["network"]
-    own = node if node.get("_target_") == OWN_INPUT else {}
-    given = {name: own.get(name) for name in ("mean", "std", "size", "channels")}
-    shape = own_shape(info["image_shape"], **given)
-    values = {name: _of_channels(given[name] or info[name], shape[0]) for name in ("mean", "std")}
+    own_input = node if node.get("_target_") == OWN_INPUT else {}
+    own_values = {name: own_input.get(name) for name in ("mean", "std", "size", "channels")}
+    shape = own_shape(info["image_shape"], **own_values)
+    values = {name: _of_channels(own_values[name] or info[name], shape[0]) for name in ("mean", "std")}
     return {"image_shape": list(shape), **values}
 
 
@@ -270,7 +272,7 @@ def _note_published_input(teacher: nn.Module, seen: Seen) -> None:
         return
     mean, std, shape = ([*published[name]] for name in ("mean", "std", "input_size"))
     pairs = zip((*mean, *std), (*seen.mean, *seen.std), strict=False)
-    if shape != seen.image_shape or any(abs(wanted - given) > ROUNDING for wanted, given in pairs):
+    if shape != seen.image_shape or any(abs(wanted - value) > ROUNDING for wanted, value in pairs):
         sizes = ["x".join(map(str, [*sides])) for sides in (shape[1:], seen.image_shape[1:])]
         note(
             "teacher",
@@ -280,7 +282,7 @@ def _note_published_input(teacher: nn.Module, seen: Seen) -> None:
 
 
 def _meaning_of_outputs(settings: TeacherNode, splits: Splits) -> str:
-    """What becomes of the last layer of a file that does not name its classes."""
+    """The meaning of the outputs of a file that does not name its classes, in words."""
     if settings.head == "probe":
         return "its last layer is fitted to the labels"
     if settings.head == "none":

@@ -108,8 +108,8 @@ def judge_given(
     record = record_of(path)
     doubt = _doubt(right, largest, record)
     normalised = record is not None and record.normalised
-    own = settings.all_teachers[name].input.changes()
-    is_tried = (doubt is not None or not normalised) and not {"mean", "std"} & set(own)  # which are not the run's
+    own_input = settings.all_teachers[name].input.changes()
+    is_tried = (doubt is not None or not normalised) and not {"mean", "std"} & set(own_input)  # which are not the run's
     of_classes = (f"{name}.classes", settings.all_teachers[name].classes)
     images_and_classes = digest([settings.dataset.mean, settings.dataset.std, *of_classes])
     causes = companions.once(

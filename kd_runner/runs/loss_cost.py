@@ -49,7 +49,7 @@ def macs_of_batch(counts: Sequence[int], size: int) -> int:
     """The multiply-accumulates for a batch of another size: the value of the polynomial through the `counts`.
 
     Args:
-        counts: As `loss_macs` gives them.
+        counts: Multiply-accumulates for batches of `SIZES`, as `loss_macs` gives them.
     """
     differences, total = list(counts), 0
     for order in range(len(SIZES)):  # Newton's forward differences, which are whole numbers

@@ -1,4 +1,4 @@
-"""What to type where a loss of one's own looks at a layer that the settings do not ask for."""
+"""Help where a loss of one's own looks at a layer that the settings do not ask for: the words to type."""
 
 from __future__ import annotations
 
@@ -42,35 +42,36 @@ def missing_layer(mode: Mode, attempt: Attempt, pairing: Pairing, parts: Parts) 
     The loss is called once more, with features that know which network they are of.
     """
 
-    def watched(outputs: Outputs, role: str) -> Outputs:
+    def watch(outputs: Outputs, role: str) -> Outputs:
         layers = getattr(mode, f"{role}_layers")
         return replace(outputs, features=_Watched(outputs.of(layers).features, role))
 
-    student, teacher = watched(attempt.student, "student"), watched(attempt.teacher, "teacher")
+    student, teacher = watch(attempt.student, "student"), watch(attempt.teacher, "teacher")
     with suppress(Exception):  # anyone's loss, which failed before
         try:
             mode.loss(student, teacher, attempt.labels, attempt.temperature)
         except _NotAskedForError as error:
-            as_set = next((other for other in parts.modes if other.key == mode.key), mode)
+            as_set = next((candidate for candidate in parts.modes if candidate.key == mode.key), mode)
             key = layers_key(as_set, error.role, parts.settings)
-            given = getattr(mode, f"{error.role}_layers")
-            return _reason(error.role, error.name, given, key, getattr(pairing, error.role).network)
+            mode_layers = getattr(mode, f"{error.role}_layers")
+            return _reason(error.role, error.name, mode_layers, key, getattr(pairing, error.role).network)
     return None
 
 
-def _reason(role: str, name: str, given: Sequence[str], key: str, network: nn.Module) -> str:
+def _reason(role: str, name: str, layers: Sequence[str], key: str, network: nn.Module) -> str:
     names = [layer for layer, _ in network.named_modules() if layer]
     if name.removesuffix(".input") in names:
-        remedy = f"write {key}=[{','.join((*given, name))}]"
+        remedy = f"write {key}=[{','.join((*layers, name))}]"
     else:
         remedy = f"the {role} has no such layer{did_you_mean(name, names)}"
     return (
-        f'the loss looks at {role}.features["{name}"], and is given {_listed(given) or "no layers of it"}; {remedy}; '
-        f"the {role}'s layers are {_listed(names)} ({role}.layers=? shows them)"
+        f'the loss looks at {role}.features["{name}"], and is given {_first_names(layers) or "no layers of it"}; '
+        f"{remedy}; "
+        f"the {role}'s layers are {_first_names(names)} ({role}.layers=? shows them)"
     )
 
 
-def _listed(names: Iterable[str]) -> str:
+def _first_names(names: Iterable[str]) -> str:
     shown = list(names)
     more = f" and {len(shown) - MOST_NAMES} more" if len(shown) > MOST_NAMES else ""
     return ", ".join(shown[:MOST_NAMES]) + more

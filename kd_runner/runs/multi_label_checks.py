@@ -1,4 +1,4 @@
-"""Where an image may have several labels: which modes and settings work, and how the modes are given logits."""
+"""Checks of modes and settings where an image may have several labels, and the form in which modes get logits."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def modes_for(
 
 def refuse_settings(settings: Settings, splits: Splits) -> None:
     """Raise SettingsError for a setting that needs one label for each image, where an image may have several."""
-    for key, rule, given in _refused_settings(settings) if splits.several_labels else ():
-        raise SettingsError(f"{key}: must be {rule} {WHERE}, got {given}")
+    for key, rule, value in _refused_settings(settings) if splits.several_labels else ():
+        raise SettingsError(f"{key}: must be {rule} {WHERE}, got {value}")
 
 
 def _refuse_mode(mode: Mode) -> None:

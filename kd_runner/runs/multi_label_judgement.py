@@ -82,7 +82,7 @@ def judge_given(
     refuse_not_finite(network, logits, f"{name}.checkpoint: {path}")
     record = record_of(path)
     recorded = record.accuracy if record else None
-    judged = _judged(name, logits, labels, recorded)
+    judged = _judgement(name, logits, labels, recorded)
     log_score(judged)
     doubt = _chance_doubt(judged, logits, labels)
     if doubt is None and recorded is not None and judged.score < recorded - FAR:
@@ -95,16 +95,16 @@ def judge_given(
         doubts.usual_causes(data.view),
         *learned_alone(settings, doubt),
     ]
-    return _warned(judged, "; ".join(clauses))
+    return _with_warning(judged, "; ".join(clauses))
 
 
 def judge_ensemble(network: nn.Module, node: Node, settings: Settings, data: Data, companions: Companions) -> Judgement:
     """Judge the mean of several teachers, which `node` builds, and which is what the student learns from."""
     logits, labels = validation_logits(network, node, data, companions)
-    judged = _judged(ENSEMBLE, logits, labels)
+    judged = _judgement(ENSEMBLE, logits, labels)
     log_score(judged)
     doubt = _chance_doubt(judged, logits, labels)
-    return judged if doubt is None else _warned(judged, "; ".join([_verdict(judged), doubt]))
+    return judged if doubt is None else _with_warning(judged, "; ".join([_verdict(judged), doubt]))
 
 
 def judge_trained(
@@ -123,14 +123,16 @@ def judge_trained(
     node = settings.student.node if name == BASELINE else settings.all_teachers[name].node
     logits, labels = validation_logits(network, node, data, companions)
     refuse_not_finite(network, logits, name)
-    judged = _judged(name, logits, labels)
+    judged = _judgement(name, logits, labels)
     if name != BASELINE:
         log_score(judged)
     doubt = _chance_doubt(judged, logits, labels)
     if doubt is None:
         return judged
     role = STUDENT if name == BASELINE else name
-    return _warned(judged, "; ".join([f"{_verdict(judged)}: it has not learned", doubt, remedy_for(settings, role)]))
+    return _with_warning(
+        judged, "; ".join([f"{_verdict(judged)}: it has not learned", doubt, remedy_for(settings, role)])
+    )
 
 
 def note_no_gap(teacher: Judgement, baseline: Judgement, settings: Settings) -> None:
@@ -167,13 +169,13 @@ def note_student(
     note_flat_student(modes, temperature, settings, epochs)
 
 
-def _judged(name: str, logits: Tensor, labels: Tensor, recorded: float | None = None) -> MultiLabelJudgement:
+def _judgement(name: str, logits: Tensor, labels: Tensor, recorded: float | None = None) -> MultiLabelJudgement:
     right = ((logits > 0) == labels.bool()).all(1)
     score = mean_average_precision(logits, labels)
     return MultiLabelJudgement(name, right, guessing_map(labels), recorded, score=score)
 
 
-def _warned(judged: MultiLabelJudgement, warning: str) -> MultiLabelJudgement:
+def _with_warning(judged: MultiLabelJudgement, warning: str) -> MultiLabelJudgement:
     note(STUDENT if judged.name == STUDENT else "teacher", warning)
     return MultiLabelJudgement(judged.name, judged.right, judged.largest, judged.recorded, warning, judged.score)
 

@@ -38,7 +38,7 @@ class Link:
 
     Args:
         stage: 'assistants.NAME', 'generations.NUMBER' or 'peers.NAME'.
-        section: Its settings, as those of a student.
+        section: The network's settings, as those of a student.
         network: The network with its first weights.
         recipe: The recipe of its training.
     """
@@ -62,7 +62,7 @@ class Parts:
         recipes: Recipes by stage: the teachers' names, 'student' (for the baseline, too) and 'finetune'.
         modes: Distillation losses without adapters, which `teacher_student_pair` makes.
         temperature: The temperature by the share of the stage that is done.
-        further: More test images, by the paths of their folders.
+        further_tests: More test images, by the paths of their folders.
         chain: The networks between teacher and student, in their order.
         peers: The students that learn beside the student and from it; there are no teachers then.
         stage: The stage that the student trains as: 'student', or that of a link of the chain.
@@ -75,7 +75,7 @@ class Parts:
     recipes: Mapping[str, Recipe]
     modes: tuple[Mode, ...]
     temperature: Schedule
-    further: Mapping[str, ImageFiles] = field(default_factory=dict)
+    further_tests: Mapping[str, ImageFiles] = field(default_factory=dict)
     chain: tuple[Link, ...] = ()
     peers: tuple[Link, ...] = ()
     stage: str = STUDENT
@@ -193,13 +193,13 @@ class Parts:
         """16 hexadecimal digits that change with whatever can change the result."""
         paths = [settings.checkpoint for settings in self.settings.all_teachers.values()]
         weights = [path and file_digest(Path(path).expanduser()) for path in paths]
-        further = [files.fingerprint() for files in self.further.values()]
+        further_digests = [files.fingerprint() for files in self.further_tests.values()]
         transfer = [] if self.data.transfer is None else [self.data.transfer.digest]
-        images = [self.data.splits.fingerprint, *further]
-        changed = [] if not self.corrected else [self.corrected]
+        images = [self.data.splits.fingerprint, *further_digests]
+        changed = [] if not self.corrections else [self.corrections]
         return digest([self.settings.decisive(), *images, weights, *transfer, *changed])[:16]
 
     @property
-    def corrected(self) -> dict[str, dict[str, Any]]:
-        """What earlier versions trained otherwise under the settings of the run."""
+    def corrections(self) -> dict[str, dict[str, Any]]:
+        """The parts of the training that earlier versions did otherwise under the settings of the run."""
         return corrected.of_run(self.recipes, self.settings, self.data, self.modes)

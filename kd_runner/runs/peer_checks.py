@@ -24,9 +24,9 @@ def refuse_peers(settings: Settings, modes: Sequence[Mode]) -> None:
     for mode in active:
         reason = _reason_against(mode.needs, hasattr(mode.loss, "deployed"))
         if reason:
-            raise SettingsError(f"peers: must be 1 with {mode.key}, {reason}, got {_given(settings)}")
-    for key, rule, given in _others(settings):
-        raise SettingsError(f"{key}: must be {rule} with peers, got {given}")
+            raise SettingsError(f"peers: must be 1 with {mode.key}, {reason}, got {_peers_in_words(settings)}")
+    for key, rule, value in _conflicts(settings):
+        raise SettingsError(f"{key}: must be {rule} with peers, got {value}")
     shared = set(StudentSettings.model_fields) - set(PeerSettings.model_fields)
     for name, peer in settings.peers.items():
         for key in shared & set(peer.model_extra or {}):
@@ -36,12 +36,12 @@ def refuse_peers(settings: Settings, modes: Sequence[Mode]) -> None:
             )
 
 
-def _given(settings: Settings) -> str:
+def _peers_in_words(settings: Settings) -> str:
     return f"{len(settings.peers) + 1} students"
 
 
 def _reason_against(needs: Needs, is_deployed: bool) -> str:
-    """Why a mode cannot be between peers, whose logits for the images of a step are all that they share."""
+    """The reason why a mode cannot be between peers, which share only logits for the images of a step; or ''."""
     if needs.student is not None or needs.teacher is not None:
         return "which looks at layers, and peers look at one another's logits"
     for wanted, reason in (
@@ -55,12 +55,12 @@ def _reason_against(needs: Needs, is_deployed: bool) -> str:
     return ""
 
 
-def _others(settings: Settings) -> Iterator[tuple[str, str, object]]:
+def _conflicts(settings: Settings) -> Iterator[tuple[str, str, object]]:
     """Keys of settings that do not go with peers, what they must be, and what they are."""
     teacher, student, trainer, dataset = settings.teacher, settings.student, settings.trainer, settings.dataset
     metric = settings.early_stopping_of("student").metric
-    own = settings.peer_views == "own"
-    for is_wrong, key, rule, given in (
+    has_own_views = settings.peer_views == "own"
+    for is_wrong, key, rule, value in (
         (teacher.checkpoint is not None, "teacher.checkpoint", "null", teacher.checkpoint),
         (teacher.head != "trained", "teacher.head", "trained", teacher.head),
         (settings.teachers, "teachers", "{}", ", ".join(settings.teachers)),
@@ -75,8 +75,8 @@ def _others(settings: Settings) -> Iterator[tuple[str, str, object]]:
         (trainer.process_count > 1, "trainer.devices", "1", trainer.process_count),
         (trainer.graph == "on", "trainer.graph", "auto or off", trainer.graph),
         (trainer.quantize is not None, "trainer.quantize", "null", trainer.quantize),
-        (own and dataset.mixup > 0, "dataset.mixup", "0 where peer_views is own", f"{dataset.mixup:g}"),
-        (own and dataset.cutmix > 0, "dataset.cutmix", "0 where peer_views is own", f"{dataset.cutmix:g}"),
+        (has_own_views and dataset.mixup > 0, "dataset.mixup", "0 where peer_views is own", f"{dataset.mixup:g}"),
+        (has_own_views and dataset.cutmix > 0, "dataset.cutmix", "0 where peer_views is own", f"{dataset.cutmix:g}"),
     ):
         if is_wrong:
-            yield key, rule, given
+            yield key, rule, value

@@ -13,7 +13,7 @@ from kd_runner.files.stages import STUDENT
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import validation_record
 from kd_runner.randomness import derived_seed
-from kd_runner.runs.chain import Taught, last_link, parts_of_link, untrained
+from kd_runner.runs.chain import Taught, last_link, parts_of_link, untrained_parts
 from kd_runner.runs.data import Data
 from kd_runner.runs.parts import Link, Parts
 from kd_runner.runs.teacher_student import Pairing
@@ -26,13 +26,13 @@ def parts_of_peers(parts: Parts) -> Iterator[Parts]:
     """The parts of each peer and, last, of the student: a student beside a copy of another one in a teacher's place."""
     alone = replace(parts, settings=parts.settings.model_copy(update={"peers": {}}), peers=())
     links = [*parts.peers, last_link(parts)]
-    for link, other in zip(links, links[1:] + links[:1], strict=True):
-        yield parts_of_link(alone, link, copy.deepcopy(other.network), other.section.node, ())
+    for link, teaching in zip(links, links[1:] + links[:1], strict=True):
+        yield parts_of_link(alone, link, copy.deepcopy(teaching.network), teaching.section.node, ())
 
 
 def students_of(parts: Parts) -> Iterator[Parts]:
     """The parts of each student of a run, for rehearsals: its chain's links, or its peers, and the student last."""
-    yield from parts_of_peers(parts) if parts.peers else untrained(parts)
+    yield from parts_of_peers(parts) if parts.peers else untrained_parts(parts)
 
 
 def training_of_peers(parts: Parts) -> tuple[Pairing, PeerStudents]:

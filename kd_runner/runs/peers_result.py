@@ -27,7 +27,7 @@ def peers_result(
 
     Args:
         peers: The peers beside the student.
-        predictions: Those of the student.
+        predictions: The predictions of the student.
     """
     networks = {peer.stage: peer.network for peer in peers}
     nodes = {peer.stage: peer.node for peer in peers}

@@ -74,12 +74,12 @@ def without_head(network: nn.Module, head: str) -> nn.Module:
 
 def entries_without_head(entries: Iterable[Entry], bare: nn.Module, head: str) -> list[Entry]:
     """The tensors of a file less those of a layer `head`; other layers may end in the same name."""
-    own = set(bare.state_dict())
+    names_without_head = set(bare.state_dict())
 
     def is_of_head(name: str) -> bool:
         parts = name.split(".")
         ends = [".".join(parts[start:]) for start in range(len(parts))]
-        return not own & set(ends) and any(end in (f"{head}.weight", f"{head}.bias") for end in ends)
+        return not names_without_head & set(ends) and any(end in (f"{head}.weight", f"{head}.bias") for end in ends)
 
     return [entry for entry in entries if not is_of_head(entry.name)]
 
@@ -151,13 +151,13 @@ def fit_head(name: str, network: nn.Module, data: Data, settings: DatasetSetting
 
 
 def image_weights(settings: DatasetSettings, labels: Tensor, classes: int) -> Tensor | None:
-    """How often each training image counts in the fit, float32 [N]; None where all count alike.
+    """The weight of each training image in the fit, float32 [N]; None where all count alike.
 
     Args:
         labels: int64 [N].
     """
-    given = settings.class_weights
-    asked: list[ClassWeights] = [tuple(given) if isinstance(given, list) else given]
+    class_weights = settings.class_weights
+    asked: list[ClassWeights] = [tuple(class_weights) if isinstance(class_weights, list) else class_weights]
     asked += ["balanced"] if settings.balanced_sampling else []
     weights = [weights_of_classes(kind, labels, classes)[labels] for kind in asked if kind is not None]
     return functools.reduce(torch.mul, weights) if weights else None
@@ -189,7 +189,7 @@ def best_regression(
     Args:
         train, val: Features float32 [N, D] and labels [N].
         has_bias: False for a layer without biases, for which no mean can be taken off.
-        weights: How often each training image counts, [N]; None: all alike. All validation images count alike.
+        weights: Weights of the training images, [N]; None: all count alike. All validation images count alike.
     """
     features, labels = train
     mean = features.mean(0) if has_bias else torch.zeros_like(features[0])

@@ -1,4 +1,4 @@
-"""What pruning has made of a network: its zeros, their cost, and the smaller network without its removed channels."""
+"""The results of pruning a network: its zeros, their cost, and the smaller network without its removed channels."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def sparsity(network: nn.Module, image: Tensor, weights_before: int) -> dict[str
     Args:
         weights_before: The number of weights (`count_weights`) of the network before channels were removed.
     """
-    left = sum(int((weight != 0).sum()) for weight in _weights(network))
+    remaining = sum(int((weight != 0).sum()) for weight in _weights(network))
     macs = 0
 
     def add(module: Any, inputs: object, output: Tensor) -> None:
@@ -58,7 +58,7 @@ def sparsity(network: nn.Module, image: Tensor, weights_before: int) -> dict[str
     for hook in hooks:
         hook.remove()
     nonzero = sum(int((parameter != 0).sum()) for parameter in network.parameters())
-    return {"sparsity": 1 - left / max(1, weights_before), "nonzero_parameters": nonzero, "nonzero_macs": macs}
+    return {"sparsity": 1 - remaining / max(1, weights_before), "nonzero_parameters": nonzero, "nonzero_macs": macs}
 
 
 def check_pruning(parts: Parts) -> None:
@@ -99,12 +99,12 @@ def without_zero_channels(
         image_shape: The shape [C, H, W] of its images.
         name: The name of the network in notes.
     """
-    kept = zero_channels(network, image_shape)
-    if not kept:
+    channels = zero_channels(network, image_shape)
+    if not channels:
         return network, node
-    outputs, inputs = _widths(kept, "out"), _widths(kept, "in")
+    outputs, inputs = _widths(channels, "out"), _widths(channels, "in")
     smaller = narrowed(copy.deepcopy(network), outputs, inputs)
-    smaller.load_state_dict(slice_channels(network.state_dict(), kept))
+    smaller.load_state_dict(slice_channels(network.state_dict(), channels))
     images = noise(image_shape).to(next(network.parameters()).device)
     with torch.inference_mode():
         before, after = network.eval()(images), smaller.eval()(images)
@@ -115,5 +115,5 @@ def without_zero_channels(
     return smaller, {"_target_": target, "network": node, "outputs": outputs, "inputs": inputs}
 
 
-def _widths(kept: Mapping[str, Mapping[Any, Tensor]], side: str) -> dict[str, int]:
-    return {layer: len(sides[side]) for layer, sides in kept.items() if side in sides}
+def _widths(channels: Mapping[str, Mapping[Any, Tensor]], side: str) -> dict[str, int]:
+    return {layer: len(sides[side]) for layer, sides in channels.items() if side in sides}

@@ -75,7 +75,7 @@ class Meeting:
     """The processes of one run, as process 0 sees them; for a run of one process, nothing needs to be done.
 
     Args:
-        launch: What torchrun or srun says of this process and the others; None where neither started it.
+        launch: The launch by torchrun or srun that this process is of; None where neither started it.
         path: A file in a folder of this user alone, by which processes of this machine meet.
     """
 
@@ -110,7 +110,7 @@ class Meeting:
         deadline = time.monotonic() + MEETING.total_seconds()
         keys = [f"{HERE}{rank}" for rank in range(1, self.process_group.size)]
         while not self.store.check(keys):
-            reason = self._ended() or self._told()
+            reason = self._end_of_process() or self._stored_failure()
             if reason is not None:
                 raise RunFailed(reason)
             if time.monotonic() > deadline:
@@ -132,21 +132,21 @@ class Meeting:
         """The reason why another process has ended, in words; waits a little for it. None where none has ended."""
         deadline = time.monotonic() + TO_TELL
         while time.monotonic() < deadline:
-            reason = self._told() or self._ended()
+            reason = self._stored_failure() or self._end_of_process()
             if reason is not None:
-                return self._told() or reason
+                return self._stored_failure() or reason
             time.sleep(LOOK)
         return "another process of the run has ended" if self.launch is not None else None
 
-    def _told(self) -> str | None:
-        """What a process that failed has left at the store."""
+    def _stored_failure(self) -> str | None:
+        """The reason that a process that failed has left at the store; None where there is none."""
         with suppress(RuntimeError):
             if self.store is not None and self.store.check([FAILURE]):
                 return str(self.store.get(FAILURE).decode())
         return None
 
-    def _ended(self) -> str | None:
-        """How one of the processes that were started here has ended."""
+    def _end_of_process(self) -> str | None:
+        """The end of one of the processes that were started here, in words; None while all of them run."""
         for rank, process in self.processes.items():
             code = process.poll()
             if code is not None:
@@ -176,12 +176,12 @@ class Meeting:
         steps = self.process_group.steps
         while not self.is_over:
             time.sleep(1.0)
-            if self._ended() is None:
+            if self._end_of_process() is None:
                 continue
             if died is None or self.process_group.steps != steps:
                 died, steps = time.monotonic(), self.process_group.steps
             if time.monotonic() - died > HUNG and not self.is_over:
-                log.error("%s", self._ended())
+                log.error("%s", self._end_of_process())
                 os._exit(FAILED)
 
 

@@ -44,7 +44,7 @@ class Rehearsal:
         layers: The layers of student and teacher that each active mode is handed, by the modes' keys.
         loss_macs: The multiply-accumulates of each active mode's loss (`loss_cost.loss_macs`), by the same keys; none
             where they were not asked for.
-        links: The same of the networks between teacher and student, or of the student's peers, by their stages.
+        links: `loss_macs` of the networks between teacher and student, or of the student's peers, by their stages.
     """
 
     temperature_modes: frozenset[str]

@@ -99,7 +99,7 @@ def run(
         checkpoints = [f"{name}.checkpoint" for name, teacher in teachers.items() if teacher.checkpoint]
         completed = None
         if settings.resume is not None:
-            completed = earlier_result(folder, fingerprint, checkpoints, is_corrected=bool(parts.corrected))
+            completed = earlier_result(folder, fingerprint, checkpoints, is_corrected=bool(parts.corrections))
         if completed is not None:
             log.info("completed before, with these settings: %s", folder)
             return completed
@@ -194,7 +194,7 @@ def blank_result(
     """A result without its stages, notes and seconds, in the order of result.json; its status is that of a good end.
 
     Args:
-        digests: What says whether other runs have the same settings.
+        digests: The digests that say whether other runs have the same settings.
         layers: The layers of student and teacher that each mode uses, by the modes' keys.
     """
     return {

@@ -25,9 +25,9 @@ class RunState:
         stage: The stage that the run is at.
         seconds: The seconds that each stage took, with those before an interruption.
         epochs: The metrics of each epoch, by the stages that were trained or found in the store.
-        teacher_outputs: Where the teacher's outputs for training images came from.
-        injected: What the student has of its teacher's weights at its start; None where it begins without them.
-        made_images: What the images were made by that the student was taught on; None for training images.
+        teacher_outputs: The source of the teacher's outputs for training images.
+        injected: The part of its teacher's weights that the student has at its start; None where it has none of them.
+        made_images: The record of how the images were made that the student was taught on; None for training images.
         unpruned: The networks of baseline and student with all channels that they train with.
         seconds_of_links: The seconds that each network between teacher and student took, which are the student's, too.
         judgements: The judgements of the teachers, by their names, and of the baseline.

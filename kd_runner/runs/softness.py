@@ -127,7 +127,7 @@ def sample_batches(data: Data) -> PlainBatches:
 def certainty(
     teacher: nn.Module, teacher_node: Node, temperature: Schedule, data: Data, companions: Companions
 ) -> dict[str, float]:
-    """How right and how sure a teacher is on some of the student's training images, unaugmented, for result.json.
+    """The accuracy and certainty of a teacher on some of the student's training images, unaugmented, for result.json.
 
     `accuracy` is the share of the images that it is right on, `largest_probability` the mean of its largest probability
     at `temperature`, the one at the end of the schedule.

@@ -14,7 +14,7 @@ from torch import nn
 from kd_runner.config.settings import Node
 from kd_runner.errors import RunFailed, one_line
 from kd_runner.evaluation.absent_classes import absent_classes
-from kd_runner.evaluation.calibration import calibrated
+from kd_runner.evaluation.calibration import calibrated_metrics
 from kd_runner.evaluation.corruptions.judged import judged_under_corruptions
 from kd_runner.evaluation.macs import multiply_accumulates
 from kd_runner.evaluation.measures import measures_for
@@ -64,10 +64,10 @@ class TrainedNetworks:
     """The networks that are evaluated, by stage; 'best' is the student after its best epoch.
 
     Args:
-        files: Their files in the folder of the run.
+        files: The networks' files in the folder of the run.
         nodes: The nodes that build them.
         networks: The networks with the weights of their files.
-        predictions: Their logits for the test images.
+        predictions: The networks' logits for the test images.
     """
 
     files: Mapping[str, Path]
@@ -285,7 +285,7 @@ class StageResults:
     def add_calibrated(self, stages: dict[str, Any], trained: TrainedNetworks) -> None:
         """Add the temperature that fits each network's validation logits, and the test metrics at that temperature."""
         for stage, logits_and_labels in self.test_and_validation(trained.only(STAGES), trained).items():
-            stages[stage]["calibrated"] = calibrated(*logits_and_labels)
+            stages[stage]["calibrated"] = calibrated_metrics(*logits_and_labels)
 
     def test_and_validation(
         self, networks: Mapping[str, nn.Module], trained: TrainedNetworks
@@ -299,8 +299,8 @@ class StageResults:
     def add_shifts(self, stages: dict[str, Any], trained: TrainedNetworks) -> None:
         """Add the metrics of the networks on further test images and under corruptions, where that is asked for."""
         networks = trained.only(STAGES)
-        if self.parts.further:
-            for stage, results in judged_on_further_tests(self.parts.further, networks, self.data).items():
+        if self.parts.further_tests:
+            for stage, results in judged_on_further_tests(self.parts.further_tests, networks, self.data).items():
                 stages[stage]["also"] = results
         if self.settings.evaluate.corruptions:
             source = self.data.source("test")

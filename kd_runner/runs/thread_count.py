@@ -82,8 +82,8 @@ def _lock(store: Path) -> Iterator[None]:
 
 def _key(settings: Settings, data: Data, available: int) -> str:
     """16 hexadecimal digits that change with whatever can change which number is the fastest."""
-    others = [*settings.all_teachers.values(), *settings.peer_students.values()]
-    nodes = [*(other.node for other in others), settings.student.node]
+    sections = [*settings.all_teachers.values(), *settings.peer_students.values()]
+    nodes = [*(section.node for section in sections), settings.student.node]
     networks = [without_defaults(node, ADDED_TO_NETWORKS) for node in nodes]
     batches = [settings.batch_size, list(data.splits.image_shape), data.splits.num_classes]
     machine = [available, platform.machine(), processor_name(), torch.__version__]

@@ -1,4 +1,4 @@
-"""From settings to what is switched on for a stage's training, and what cannot be switched on together."""
+"""The switches of a stage's training, from the settings, and those that cannot be on together."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def without_layer_decay(node: Node) -> Node:
 def _layer_decay(settings: Settings, stage: str) -> float:
     """The learning rate of a layer over that of the next one, from the settings of the stage's optimizer."""
     taught = {**settings.chain, **settings.peer_students, STUDENT: settings.student}
-    own = {**settings.all_teachers, **taught, FINETUNE: settings.finetune}[stage].optimizer
-    decay = settings.for_stage(own, "optimizer").get(LAYER_DECAY, 1.0)
+    own_optimizer = {**settings.all_teachers, **taught, FINETUNE: settings.finetune}[stage].optimizer
+    decay = settings.for_stage(own_optimizer, "optimizer").get(LAYER_DECAY, 1.0)
     if type(decay) not in (int, float) or not 0 < decay <= 1:
-        key = f"{stage}.optimizer" if LAYER_DECAY in (own or {}) else "optimizer"
+        key = f"{stage}.optimizer" if LAYER_DECAY in (own_optimizer or {}) else "optimizer"
         raise SettingsError(f"{key}.{LAYER_DECAY}: must be a number above 0 and at most 1, got {decay!r}")
     return float(decay)
 

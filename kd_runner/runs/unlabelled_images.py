@@ -68,10 +68,10 @@ def unlabelled_images(settings: Settings, splits: Splits) -> Images:
     """
     node, name = settings.dataset.node, settings.dataset.unlabelled
     assert name is not None
-    kept = Path(node["cache"]).expanduser() if node.get("cache") else None
+    cache = Path(node["cache"]).expanduser() if node.get("cache") else None
     in_memory, skip = isinstance(splits.train, Split), node.get("on_bad_image") == "skip"
     try:
-        return unlabelled_folder(Path(name).expanduser(), splits.image_shape, splits.pixels, in_memory, kept, skip)
+        return unlabelled_folder(Path(name).expanduser(), splits.image_shape, splits.pixels, in_memory, cache, skip)
     except ValueError as error:
         raise SettingsError(f"dataset.unlabelled: {error}{way_around(error, node)}") from error
 

@@ -254,7 +254,7 @@ def resting_labels(case: Case, key: str) -> str | None:
 
 
 def labels_of_no_stage(case: Case, key: str) -> str | None:
-    """What changes the label loss, where no stage has one; `kd_runner.runs.foresight` notes where some have."""
+    """The reason against a setting of the label loss, where no stage has one; `foresight` notes where some have."""
     settings = case.settings
     teachers = settings.all_teachers.values() if key.startswith("dataset.") else ()
     learns = settings.baseline or settings.finetune.epochs or any(map(learns_labels, teachers))

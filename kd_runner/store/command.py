@@ -24,7 +24,7 @@ from kd_runner.files.contents import RESUME_STATE, foreign_names, is_being_writt
 from kd_runner.files.home import typed_path
 from kd_runner.formats import number_of
 from kd_runner.plain_text import printable
-from kd_runner.store.entries import HOLDER, LOGITS, MADE_OF, MANIFEST, NAMES, Entry, leased
+from kd_runner.store.entries import HOLDER, LOGITS, MADE_OF, MANIFEST, NAMES, Entry, hold_lease
 
 DAY = 86_400
 FILES = (*NAMES, HOLDER, *RESUME_STATE)  # what kd-runner writes in a folder of the store
@@ -172,7 +172,7 @@ def delete_entries(root: Path, keys: Sequence[str], unused_for: float | None, dr
             remaining += [] if _delete(entry.work, dry_run) else [entry.work]
             continue
         try:
-            with leased(entry):
+            with hold_lease(entry):
                 remaining += [] if _delete(entry.work, dry_run) else [entry.work]
         except Timeout:
             print(f"{entry.key} is left: {printable(entry.holder())} is making it")

@@ -340,7 +340,7 @@ def made_once(
             ingredients as they are to be written; None where another job was faster all the same.
         reuse: A function that gives what a sound entry holds.
         misfit: A function that gives the fault of an entry whose files are as they were written, in words.
-        shown: As in `trained_once`, which names the errors, too.
+        shown: The ingredients as they are to be written, as in `trained_once`, which names the errors, too.
         work: The word for what a job does that makes it.
     """
     signing.read_key()  # what is wrong with it is said before anything is trained
@@ -504,7 +504,7 @@ def _remove_abandoned_training(entry: Entry) -> None:
     if (not os.path.lexists(entry.work) and not os.path.lexists(entry.lease)) or entry.lease.is_symlink():
         return
     # Of a job that lives, which will remove them, or in a store that is only read.
-    with suppress(Timeout, OSError), leased(entry):
+    with suppress(Timeout, OSError), hold_lease(entry):
         ResumeState(entry.work, entry.key).discard()
 
 
@@ -526,7 +526,7 @@ def _acquire_at_once(lease: SoftFileLease) -> None:
 
 
 @contextmanager
-def leased(entry: Entry) -> Iterator[None]:
+def hold_lease(entry: Entry) -> Iterator[None]:
     """Hold the lease of an entry during the block.
 
     Raises:
@@ -546,7 +546,7 @@ def _lease(entry: Entry, stage: str, awaited: str) -> Iterator[bool]:
     """The right to train `entry`: True with it, False once another job has published it.
 
     Args:
-        awaited: What a job waits for, in words, with {} for the job that makes it.
+        awaited: The thing that a job waits for, in words, with {} for the job that makes it.
     """
     lease = _lease_of(entry)
     try:

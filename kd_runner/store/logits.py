@@ -40,7 +40,7 @@ class StoredLogits:
         logits: [views, images, classes], in the type that they are kept in; mapped from the file.
         path: The file.
         reused: True if the store had them; False if they were computed now.
-        record: How they were computed, as `compute` gave it.
+        record: The way in which they were computed, as `compute` gave it.
     """
 
     logits: Tensor
@@ -90,13 +90,13 @@ def computed_once(
             is_published = entry.publish_files(lambda folder: write(folder, shape, dtype, computation), made_of)
         finally:
             contents.remove_files(entry.work, (HOLDER,))
-        return opened(entry, reused=False) if is_published else None
+        return open_logits(entry, reused=False) if is_published else None
 
     def reuse(entry: Entry) -> StoredLogits:
         log.info("logits    of the teacher reused from %s%s", entry.root, since(entry.folder))
         with suppress(OSError):  # a store that may only be read
             os.utime(entry.folder / MANIFEST)  # the time when the entry was last used
-        return opened(entry, reused=True)
+        return open_logits(entry, reused=True)
 
     def misfit(entry: Entry) -> str | None:
         try:
@@ -118,7 +118,7 @@ def write(folder: Path, shape: Shape, dtype: str, computation: Computation) -> N
     with (folder / LOGITS).open("xb") as out:
         np.lib.format.write_array_header_1_0(out, header)
         for block in computation.blocks():
-            out.write(_kept(block, dtype).tobytes())
+            out.write(_convert(block, dtype).tobytes())
             count += len(block)
         atomic.flush(out)
     assert count == math.prod(shape[:2]), (count, shape)
@@ -126,22 +126,22 @@ def write(folder: Path, shape: Shape, dtype: str, computation: Computation) -> N
     atomic.write_json(folder / RECORD, record)
 
 
-def _kept(logits: Tensor, dtype: str) -> np.ndarray:
+def _convert(logits: Tensor, dtype: str) -> np.ndarray:
     """The logits in the type that they are kept in.
 
     Raises:
         RunFailed: one is beyond the range of the type.
     """
-    kept = logits.cpu().to(getattr(torch, dtype))
-    if dtype == "float16" and bool((kept.isinf() & logits.cpu().isfinite()).any()):
+    converted = logits.cpu().to(getattr(torch, dtype))
+    if dtype == "float16" and bool((converted.isinf() & logits.cpu().isfinite()).any()):
         raise RunFailed(
             f"teacher_outputs_dtype: must be float32 for this teacher: float16 ends at 65,504, and it gives a logit of "
             f"{float(logits.abs().max()):,.0f}"
         )
-    return kept.contiguous().numpy()
+    return converted.contiguous().numpy()
 
 
-def opened(entry: Entry, reused: bool) -> StoredLogits:
+def open_logits(entry: Entry, reused: bool) -> StoredLogits:
     """The logits of a sound entry, mapped from its file, which only the pages that are read take memory for.
 
     Where the entry is trusted by its signature alone, others may write to the file: its content is read once, and

@@ -32,7 +32,7 @@ class Attack:
         steps: The number of steps, 1 or more.
         step_size: The change of a pixel at each step.
         random_start: True to begin anywhere in the range around the image, False to begin at the image.
-        objective: What grows: 'labels', the label loss of the network that trains; 'teacher', its
+        objective: The quantity that grows: 'labels', the label loss of the network that trains; 'teacher', its
             KL(teacher || student) from the teacher's answer to the image as it is, at temperature 1;
             'teacher_entropy', the entropy of the teacher's answer, so that both networks are shown images of which the
             teacher is less sure.

@@ -40,15 +40,15 @@ class SharedBatchNorms:
         self._norms = []
 
     def _normalise(self, norm: _BatchNorm, features: Tensor) -> Tensor:
-        """What `norm` gives for this process's rows [N, C, …] of a batch."""
+        """The output of `norm` for this process's rows [N, C, …] of a batch."""
         if not norm.training or self.rows is None:
             return type(norm).forward(norm, features)
         precise = features.float()
         dims = [0, *range(2, features.dim())]
-        own = precise[: self.rows.count]
+        own_rows = precise[: self.rows.count]
         count = self.rows.of * precise[0, 0].numel()
         shape = [1, -1, *[1] * (features.dim() - 2)]
-        mean = self.process_group.sum_with_gradient(own.sum(dims)) / count
+        mean = self.process_group.sum_with_gradient(own_rows.sum(dims)) / count
         centred = precise - mean.view(shape)
         variance = self.process_group.sum_with_gradient(centred[: self.rows.count].square().sum(dims)) / count
         _remember(norm, mean.detach(), variance.detach() * count / max(1, count - 1))

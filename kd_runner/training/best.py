@@ -26,7 +26,7 @@ def better_of(best: Best | None, stage: str, epoch: int, accuracy: float, networ
     Args:
         best: The best of the epochs before; None after the first one.
         accuracy: The network's accuracy on the validation images after `epoch`, in [0, 1].
-        network: Its weights are copied to the CPU where the epoch is the best.
+        network: The network, whose weights are copied to the CPU where the epoch is the best.
     """
     if best is not None and accuracy <= best.accuracy:
         return best

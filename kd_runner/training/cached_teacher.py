@@ -67,8 +67,8 @@ class TeacherPass:
         with at_epoch(self.batches, 0):
             for order in self._ends:
                 for batch in self.batches.batches(order):
-                    kept = torch.stack([self._kept[index] for index in batch.indices.tolist()])
-                    differences.append((teacher.of_batch(batch).logits.cpu() - kept).abs().nan_to_num().max())
+                    cached = torch.stack([self._kept[index] for index in batch.indices.tolist()])
+                    differences.append((teacher.of_batch(batch).logits.cpu() - cached).abs().nan_to_num().max())
         share = float(torch.stack(differences).max() / self._largest.clamp_min(1e-12))
         if share > TOLERANCE:
             raise RunFailed(

@@ -101,13 +101,13 @@ class EpochLines(Callback):
         assert isinstance(module, Classifier)
         epoch, epochs = module.epoch + 1, module.recipe.epochs
         if epoch in (1, epochs) or module.stopped or epoch % max(1, epochs // 10) == 0:
-            told = f"{_summary(module)}{'' if module.stopped else self.time_left(epoch, epochs)}"
-            log.info("%-9s epoch %*d/%d  %s", module.stage, len(str(epochs)), epoch, epochs, told)
+            text = f"{_summary(module)}{'' if module.stopped else self.time_left(epoch, epochs)}"
+            log.info("%-9s epoch %*d/%d  %s", module.stage, len(str(epochs)), epoch, epochs, text)
 
     def time_left(self, epoch: int, epochs: int) -> str:
         """The time that the stage still takes, by the epochs since it started or went on; empty below a minute."""
-        each = (time.monotonic() - self.started) / (epoch - self.first_epoch)
-        seconds = each * (epochs - epoch)
+        seconds_per_epoch = (time.monotonic() - self.started) / (epoch - self.first_epoch)
+        seconds = seconds_per_epoch * (epochs - epoch)
         return f"  about {stopwatch(seconds)} left" if seconds >= MINUTE else ""
 
 

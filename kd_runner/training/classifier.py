@@ -387,7 +387,7 @@ class Classifier(LightningModule):
 
 
 def _record(losses: dict[str, Tensor], logits: Tensor, batch: Batch) -> StepRecord:
-    """What the metrics need of a step; of a batch that several processes share, only what this one has of it."""
+    """The values of a step that the metrics need; of a batch that several processes share, those of this one alone."""
     if batch.rows is None:
         return StepRecord(losses, logits, batch.labels, batch.partners, batch.share)
     count = batch.rows.count
@@ -407,13 +407,13 @@ def loss_over_labels(batch: Batch, loss: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def label_loss_of(batch: Batch, loss: Callable[..., Tensor]) -> Tensor:
-    """The same for a `loss` that also takes the weights of the images, where these have some."""
+    """The `loss` of the batch's labels, as in `loss_over_labels`; it also takes the images' weights, if any."""
     if batch.weights is None:
         return loss_over_labels(batch, loss)
-    own = loss(batch.labels, batch.weights)
+    loss_of_labels = loss(batch.labels, batch.weights)
     if batch.partners is None:
-        return own
-    return batch.share * own + (1 - batch.share) * loss(batch.partners, batch.partner_weights)
+        return loss_of_labels
+    return batch.share * loss_of_labels + (1 - batch.share) * loss(batch.partners, batch.partner_weights)
 
 
 def sum_of(tensors: Iterable[Tensor]) -> Tensor:

@@ -38,7 +38,7 @@ class Distiller(Classifier):
     no mean over losses of single images get the outputs for the whole batch.
 
     Args:
-        teacher: What gives the teacher's outputs for each batch.
+        teacher: The source of the teacher's outputs for each batch.
         stage: The stage that names the metrics.
         compares: False where the teacher has no logits to compare with on the validation images.
     """
@@ -192,12 +192,12 @@ class Distiller(Classifier):
         teacher = replace(teacher, indices=indices, progress=progress)
         temperature = self.temperature(progress)
         comparing = [mode for mode, _ in active if mode.needs.whole_batch] if batch.rows is not None else []
-        whole = whole_outputs(self.process_group, batch, student, teacher, comparing) if comparing else None
+        whole_batch = whole_outputs(self.process_group, batch, student, teacher, comparing) if comparing else None
         parts = []
         for mode, weight in active:
-            if whole is not None and mode.needs.whole_batch:
+            if whole_batch is not None and mode.needs.whole_batch:
                 with self._shared_randomness():
-                    loss = _loss_of(mode, *whole, temperature)
+                    loss = _loss_of(mode, *whole_batch, temperature)
             else:
                 loss = _loss_of(mode, batch, student, teacher, temperature)
             parts.append(weight * loss)
@@ -205,13 +205,13 @@ class Distiller(Classifier):
 
     @contextmanager
     def _shared_randomness(self) -> Iterator[None]:
-        """In this block, PyTorch's generator gives the same numbers in all processes."""
+        """Have PyTorch's generator give the same numbers in all processes during a block."""
         assert self._shared_generator is not None
-        own = generator_state(self.device)
+        own_state = generator_state(self.device)
         set_generator_state(self.device, self._shared_generator)
         yield
         self._shared_generator = generator_state(self.device)
-        set_generator_state(self.device, own)
+        set_generator_state(self.device, own_state)
 
     def validation_metrics(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Agreement with the teacher, and KL(teacher || student) at temperature 1 in nats, where it has logits."""

@@ -84,7 +84,7 @@ class _Gradients:
 
     Args:
         exact: Gradients in float64 where the loss can be computed so, else in float32.
-        rough: The same in float32, for comparison; empty where `exact` is in float32 already.
+        rough: Gradients in float32, for comparison; empty where `exact` is in float32 already.
         values: The outputs themselves.
         loss: The loss.
         precision: Relative size of what rounding leaves of terms that cancel.

@@ -1,4 +1,4 @@
-"""What a stage does otherwise where an image may have several labels: its loss, its metrics, its score."""
+"""The parts of a stage that differ where an image may have several labels: its loss, its metrics, its score."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LabelKind:
 
     Args:
         score: The name of the metric of the validation images by which epochs are compared.
-        in_words: Its name for people.
+        in_words: The name of the score for people.
         label_loss: Makes the label loss of a training.
         validation_loss: The loss of logits [N, K] for labels of validation images.
         epoch_metrics: Makes the sums of an epoch.

@@ -81,7 +81,7 @@ class LabelLoss:
 
 
 class LossWhereLabelled(LabelLoss):
-    """The same where images may have no label: their loss is 0, and the mean is that over all images.
+    """A label loss where images may have no label: their loss is 0, and the mean is that over all images.
 
     A mean over the images with labels alone would make such an image count more, the fewer there are in its batch, and
     a batch without any would be no number.

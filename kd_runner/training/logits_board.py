@@ -83,22 +83,22 @@ class LogitsBoard:
             batches: The images of each batch, by its number.
             compute: Gives the logits float32 [N, K] of images [N, C, H, W].
         """
-        found: dict[int, Tensor] = {}
-        while len(found) < len(batches):
-            missing = [number for number in batches if number not in found]
+        logits_by_number: dict[int, Tensor] = {}
+        while len(logits_by_number) < len(batches):
+            missing = [number for number in batches if number not in logits_by_number]
             claim = self._claim(missing)
             if claim is not None:
                 started = time.monotonic()
-                found[claim.number] = compute(batches[claim.number])
+                logits_by_number[claim.number] = compute(batches[claim.number])
                 self._patience = max(self._patience, 20 * (time.monotonic() - started))
                 if claim.is_published:
-                    self._publish(claim.number, found[claim.number])
+                    self._publish(claim.number, logits_by_number[claim.number])
                 continue
             read = self._read(missing)
-            found |= read
+            logits_by_number |= read
             if not read:
                 time.sleep(LOOK)
-        return {number: found[number] for number in batches}
+        return {number: logits_by_number[number] for number in batches}
 
     @contextmanager
     def _or_leave(self) -> Iterator[None]:
@@ -156,11 +156,11 @@ class LogitsBoard:
         return 4 * rows * self.classes
 
     def _place_of_logits(self, number: int) -> int:
-        """Where in the file the logits of a batch begin."""
+        """The position in the file at which the logits of a batch begin, in bytes."""
         return self._begin_of_logits + number % self.places * self._bytes_of(self.rows)
 
     def _head_of(self, number: int) -> np.void:
-        """What stands in the place of a batch, as one `HEADER`."""
+        """The header in the place that a batch has on the board, as one `HEADER`."""
         head: np.void = np.frombuffer(self._content(HEADER.itemsize, number % self.places * HEADER.itemsize), HEADER)[0]
         return head
 

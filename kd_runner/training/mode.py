@@ -19,7 +19,7 @@ class Mode:
     Args:
         key: The key of its settings, such as 'distillation'.
         loss: A function of the student's outputs, the teacher's outputs, labels [N] and the temperature.
-        weight: Its factor in the sum of the losses.
+        weight: The factor of this loss in the sum of the losses.
         student_layers, teacher_layers: Names of the layers whose features it gets.
         warmup: Share of the stage, in [0, 1], over which the weight grows from 0.
         init_share: Share of the stage, in [0, 1], at whose start it trains the student alone, to rest afterwards; 0

@@ -39,7 +39,7 @@ class PeerOutputs:
         """Nothing: the peers get ready themselves."""
 
     def of_batch(self, batch: Batch) -> Outputs:
-        """The outputs of the first of the others, with those of the rest in `others`."""
+        """The outputs of the first of the other peers, with those of the remaining ones in `others`."""
         first, *rest = self.outputs
         return replace(first, others=tuple(rest))
 
@@ -56,8 +56,8 @@ class MeanOverPeers:
         self.needs = needs_of(loss)
 
     def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
-        others = (replace(teacher, others=()), *teacher.others)
-        return torch.stack([self.loss(student, other, labels, temperature) for other in others]).mean()
+        peers = (replace(teacher, others=()), *teacher.others)
+        return torch.stack([self.loss(student, peer, labels, temperature) for peer in peers]).mean()
 
 
 class MeanOverPeersModule(MeanOverPeers, nn.Module):
@@ -91,9 +91,9 @@ class Peer(Distiller):
         recipe: Recipe,
         stage: str = "student",
     ) -> None:
-        others, modes = PeerOutputs(), [for_peers(mode) for mode in modes]
-        super().__init__(student, others, modes, label_weight, temperature, batches, recipe, stage)
-        self.others = others
+        peer_outputs, modes = PeerOutputs(), [for_peers(mode) for mode in modes]
+        super().__init__(student, peer_outputs, modes, label_weight, temperature, batches, recipe, stage)
+        self.others = peer_outputs
         self.current_outputs = Outputs(torch.empty(0))  # of the batch of the step, without gradient
         self.optimizer: torch.optim.Optimizer | None = None  # of a peer that Lightning does not know
         self._predicted: Outputs | None = None
@@ -138,16 +138,16 @@ class Peer(Distiller):
 
     @contextmanager
     def _own_randomness(self) -> Iterator[None]:
-        """In this block, PyTorch's generator gives the numbers that it would give this student alone."""
+        """Have PyTorch's generator give, during a block, the numbers that it would give this student alone."""
         set_generator_state(self.device, self._random_state)
         yield
         self._random_state = generator_state(self.device)
 
     def validation_metrics(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Agreement with the mean of the other peers, and KL(mean of the others || student) in nats."""
-        others = self.others.of_validation(batch)
-        kl = mean_kl(logits.log_softmax(1), others)
-        return {"agreement_with_peers": (logits.argmax(1) == others.argmax(1)).float().mean(), "kl_to_peers": kl}
+        peer_logits = self.others.of_validation(batch)
+        kl = mean_kl(logits.log_softmax(1), peer_logits)
+        return {"agreement_with_peers": (logits.argmax(1) == peer_logits.argmax(1)).float().mean(), "kl_to_peers": kl}
 
 
 class PeerStudents(Peer):
@@ -232,7 +232,7 @@ class PeerStudents(Peer):
             student.predict(seen)
         records = []
         for student, seen in zip(students, batches, strict=True):
-            student.others.outputs = [other.current_outputs for other in students if other is not student]
+            student.others.outputs = [peer.current_outputs for peer in students if peer is not student]
             records.append(student.learn(seen))
             if self.in_turn and self.modes and student is not students[-1]:
                 student.predict_again(seen)
@@ -258,7 +258,7 @@ def without_gradient(outputs: Outputs) -> Outputs:
 
 @contextmanager
 def held_statistics(layers: Sequence[_BatchNorm]) -> Iterator[None]:
-    """In this block, batch norms in training mode normalise by the batch and do not remember it."""
+    """Have batch norms in training mode normalise by the batch, and not remember it, during a block."""
     for layer in layers:
         layer.track_running_stats = False
     yield

@@ -1,4 +1,4 @@
-"""Where the time of a stage's steps goes: a trace of a few of them, or marks for NVIDIA's profilers.
+"""Measurements of where the time of a stage's steps goes: a trace of a few, or marks for NVIDIA's profilers.
 
 Neither changes what is computed.
 """
@@ -47,7 +47,7 @@ def profiler_of(settings: TrainerSettings, module: Classifier, folder: Path | No
     return []
 
 
-def watched(chunk: Iterator[Batch], mark: Callable[[str], AbstractContextManager[Any]]) -> Iterator[Batch]:
+def mark_batches(chunk: Iterator[Batch], mark: Callable[[str], AbstractContextManager[Any]]) -> Iterator[Batch]:
     """The batches of a chunk; a mark is around the making of each, and another around the step that takes it."""
     while True:
         with mark(BATCH):
@@ -74,10 +74,10 @@ class Trace(Callback):
         assert isinstance(module, Classifier)
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else it prints lines about starting and stopping
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self.on_gpu else [])]
-        left = module.steps - module.step
-        warmup = int(left > 1)
-        recorded = min(RECORDED, left - warmup)
-        skipped = min(SKIPPED, left - warmup - recorded)
+        remaining = module.steps - module.step
+        warmup = int(remaining > 1)
+        recorded = min(RECORDED, remaining - warmup)
+        skipped = min(SKIPPED, remaining - warmup - recorded)
         self._profiler = profile(
             activities=activities,
             schedule=schedule(wait=skipped, warmup=warmup, active=recorded, repeat=1),
@@ -88,7 +88,7 @@ class Trace(Callback):
         module.watch = self._steps
 
     def _steps(self, chunk: Iterator[Batch]) -> Iterable[Batch]:
-        for batch in watched(chunk, record_function):
+        for batch in mark_batches(chunk, record_function):
             yield batch
             if self._profiler is not None:
                 self._profiler.step()
@@ -163,7 +163,7 @@ class Marks(Callback):
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
         self._push(module.stage)
-        module.watch = lambda chunk: watched(chunk, self._mark)
+        module.watch = lambda chunk: mark_batches(chunk, self._mark)
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)

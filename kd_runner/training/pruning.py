@@ -47,7 +47,7 @@ class Pruning:
         return cls(**settings.model_dump()) if settings.amount else None
 
     def time_at(self, progress: float) -> int:
-        """How many of the `times` have come when `progress`, a share of the stage, is done."""
+        """The number of the `times` that have come when `progress`, a share of the stage, is done."""
         if progress < self.start:
             return 0
         if progress >= self.end:
@@ -64,7 +64,7 @@ class Pruning:
         return self.time_at(progress) == self.times
 
     def at_once(self) -> Pruning:
-        """The same amount, removed before the first step: for a stage that goes on with a pruned network."""
+        """A pruning of the same amount before the first step: for a stage that goes on with a pruned network."""
         return Pruning(self.amount, self.scope, self.structured, 0.0, 0.0, 1)
 
 
@@ -77,8 +77,8 @@ def choose(
 
     Args:
         scores: A score for each of a layer's weights or channels, 0 or more, by layer.
-        removed: What has been removed so far, bool of the same shapes.
-        fewest: What each layer keeps.
+        removed: Masks of what has been removed so far, bool of the same shapes.
+        fewest: The number of weights or channels that each layer keeps at least.
     """
     ranked = [torch.where(gone, -1.0, score.float()) for score, gone in zip(scores, removed, strict=True)]
     if scope == "layer":
@@ -209,7 +209,7 @@ class Pruner:
                 "(student.pruning.structured): start it anew"
             )
         self.time = state["time"]
-        self._mask([gone.to(now.device) for gone, now in zip(state["removed"], self.removed, strict=True)])
+        self._mask([gone.to(mask.device) for gone, mask in zip(state["removed"], self.removed, strict=True)])
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:

@@ -35,8 +35,8 @@ class Recipe:
         graph: True to take steps as CUDA graphs where that works.
         stopping: The rule by which the stage stops early; None to train for all epochs.
         pruning: The weights that are set to zero while the network trains; None for none.
-        attack: What is done to the images before they are learned from; None for nothing.
-        switches: What else is switched on.
+        attack: The attack on the images before the network learns from them; None for no attack.
+        switches: The other changes of the training that are switched on.
         steps: The number of steps of the stage; None where an epoch is a pass over the images.
     """
 

@@ -27,7 +27,7 @@ class ResumeState:
     """A folder that holds the state of one training after its last complete epoch.
 
     Args:
-        folder: Its path; made when a state is saved.
+        folder: The path of the folder, which is made when a state is saved.
         training: A digest of what is trained; the state of another training is not used.
     """
 

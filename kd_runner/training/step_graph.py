@@ -87,7 +87,7 @@ class StepGraphs:
         if captured is None:
             if not self._is_worth_it(kind):
                 return self.warm_up(lambda: step(batch))
-            captured = self._captured(step, batch)
+            captured = self._capture_step(step, batch)
             if captured is None:
                 return step(batch)
             self._graphs[kind] = captured
@@ -102,7 +102,7 @@ class StepGraphs:
         self._seen = (kind, count + 1 if kind == last else 1)
         return self._seen[1] > WARM_UP and len(self._graphs) < MOST
 
-    def _captured(self, step: Step, batch: Batch) -> Captured | None:
+    def _capture_step(self, step: Step, batch: Batch) -> Captured | None:
         fixed = _copy_on(self.device, batch)
         try:
             return Captured(fixed, self.capture(lambda: step(fixed)))

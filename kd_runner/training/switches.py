@@ -1,4 +1,4 @@
-"""What can be switched on for the training of a stage; everything is off by default."""
+"""Switches for the training of a stage; everything is off by default."""
 
 from __future__ import annotations
 

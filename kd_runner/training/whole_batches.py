@@ -26,19 +26,19 @@ def whole_outputs(
     assert rows is not None
     student_layers = dict.fromkeys(layer for mode in modes for layer in mode.student_layers)
     teacher_layers = dict.fromkeys(layer for mode in modes for layer in mode.teacher_layers)
-    whole = replace(
+    whole_batch = replace(
         batch,
         labels=process_group.all_gather_rows(batch.labels, rows),
         partners=None if batch.partners is None else process_group.all_gather_rows(batch.partners, rows),
     )
     return (
-        whole,
-        _whole(process_group, rows, student, student_layers),
-        _whole(process_group, rows, teacher, teacher_layers),
+        whole_batch,
+        _gather_outputs(process_group, rows, student, student_layers),
+        _gather_outputs(process_group, rows, teacher, teacher_layers),
     )
 
 
-def _whole(process_group: ProcessGroup, rows: Rows, outputs: Outputs, layers: Iterable[str]) -> Outputs:
+def _gather_outputs(process_group: ProcessGroup, rows: Rows, outputs: Outputs, layers: Iterable[str]) -> Outputs:
     """The outputs, with these layers, for all images of the batch."""
     features = {name: process_group.all_gather_rows(outputs.features[name], rows) for name in layers}
     return replace(
@@ -46,5 +46,5 @@ def _whole(process_group: ProcessGroup, rows: Rows, outputs: Outputs, layers: It
         logits=process_group.all_gather_rows(outputs.logits, rows),
         features=features,
         indices=None if outputs.indices is None else process_group.all_gather_rows(outputs.indices, rows),
-        strong=None if outputs.strong is None else _whole(process_group, rows, outputs.strong, layers),
+        strong=None if outputs.strong is None else _gather_outputs(process_group, rows, outputs.strong, layers),
     )

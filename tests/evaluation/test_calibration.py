@@ -97,10 +97,10 @@ def test_the_temperature_is_the_one_that_lbfgs_finds_and_scales_the_test_images_
         return value
 
     optimizer.step(loss)
-    found = calibration.calibrated(test_logits, test_labels, logits, labels)
+    found = calibration.calibrated_metrics(test_logits, test_labels, logits, labels)
     assert found["temperature"] == pytest.approx(scale.item(), rel=1e-6)
     scaled = classification_metrics(test_logits / scale.item(), test_labels)
     assert (found["nll"], found["ece"]) == pytest.approx((scaled["nll"], scaled["ece"]), rel=1e-5)
     assert scaled["accuracy"] == classification_metrics(test_logits, test_labels)["accuracy"]
     right = torch.tensor([[3.0, 0.0]]), torch.tensor([0])
-    assert calibration.calibrated(*right, *right) == {"temperature": None, "nll": None, "ece": None}
+    assert calibration.calibrated_metrics(*right, *right) == {"temperature": None, "nll": None, "ece": None}

@@ -22,7 +22,7 @@ from kd_runner.networks.checkpoints import load
 from kd_runner.reports.summary import sentences
 from kd_runner.runs import assembly
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.chain import ingredients_of_link, untrained
+from kd_runner.runs.chain import ingredients_of_link, untrained_parts
 from kd_runner.runs.run import run
 from kd_runner.store.entries import key_of
 from kd_runner.training.classifier import Classifier
@@ -64,7 +64,7 @@ def test_an_assistant_trains_for_the_steps_of_the_student_unless_its_length_is_i
     (link,) = parts.chain
     assert (link.recipe.epochs, link.recipe.steps) == length
     # Where earlier versions trained it for another length, the run has another name.
-    assert bool(parts.corrected) == (words in {(CNN,), ("assistants=[{hidden: [8], epochs: 3}]",)})
+    assert bool(parts.corrections) == (words in {(CNN,), ("assistants=[{hidden: [8], epochs: 3}]",)})
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_what_cannot_be_is_refused_in_one_line(
 
 def first_link(made: Settings, splits: Splits) -> dict[str, Any]:
     """The ingredients of the first link of a run's chain, before its teacher has learned."""
-    parts = next(untrained(assemble(made, splits)))
+    parts = next(untrained_parts(assemble(made, splits)))
     return ingredients_of_link(parts, parts.teacher_student_pair())
 
 

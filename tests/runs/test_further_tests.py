@@ -41,7 +41,7 @@ def test_metrics_are_those_of_the_same_images_in_the_test_split(
     assert parts.fingerprint() != plain.fingerprint()
     networks = {"teacher": parts.teacher, "student": parts.student}
     with collected_notes() as notes:
-        found = judged_on_further_tests(parts.further, networks, parts.data)
+        found = judged_on_further_tests(parts.further_tests, networks, parts.data)
     assert any("1 image cannot be read and is left out: 3/broken.png" in text for text in notes)
     images, labels = parts.data.splits.test.subset(torch.arange(30)), parts.data.splits.test.labels[:30]
     with torch.inference_mode():

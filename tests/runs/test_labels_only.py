@@ -134,4 +134,4 @@ def test_a_run_that_earlier_versions_trained_otherwise_has_another_fingerprint(
     if is_other:
         (tmp_path / "result.json").write_text(f'{{"fingerprint": "{of_earlier_version}", "status": "completed"}}')
         with pytest.raises(SettingsError, match="or by an earlier version, which trained otherwise under these"):
-            earlier_result(tmp_path, parts.fingerprint(), is_corrected=bool(parts.corrected))
+            earlier_result(tmp_path, parts.fingerprint(), is_corrected=bool(parts.corrections))

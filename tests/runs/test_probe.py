@@ -99,7 +99,7 @@ def test_only_probes_that_left_weights_aside_have_other_names(settings: Callable
         made = settings(*BACKBONE, "teacher.head=probe", *words)
         parts = assemble(made)
         found.append(ingredients("teacher", parts.teacher, made.teacher, made, parts.data))
-        assert bool(parts.corrected) == bool(words)
+        assert bool(parts.corrections) == bool(words)
     assert found[1:] == [{**found[0], "class_weights": "balanced"}, {**found[0], "balanced_sampling": True}]
 
 

@@ -164,7 +164,7 @@ def test_signed_logits_that_others_may_write_are_read_into_memory(
     assert torch.equal(again.logits, VALUES)  # whatever is in the file by now
     monkeypatch.setattr(Entry, "digest_of", lambda *_: "0")
     with pytest.raises(RunFailed, match="was changed while it was read"):
-        logits.opened(Entry(root, first.path.parent.name), reused=True)
+        logits.open_logits(Entry(root, first.path.parent.name), reused=True)
 
 
 def _slowly(root: Path, log: Path) -> None:

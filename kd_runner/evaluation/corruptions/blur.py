@@ -22,7 +22,7 @@ def defocus_blur(images: Tensor, parameters: Parameters, draws: Draws) -> Tensor
     radius, smoothing = parameters
     kernel = _disk(radius, smoothing)
     height, width = images.shape[2:]
-    rows, columns = (mirrored(side, len(kernel) // 2, images.device) for side in (height, width))
+    rows, columns = (mirrored_indices(side, len(kernel) // 2, images.device) for side in (height, width))
     padded = images.index_select(2, rows).index_select(3, columns)
     total = torch.zeros_like(images)
     for row, column in np.argwhere(
@@ -48,7 +48,7 @@ def _disk(radius: float, smoothing: float) -> np.ndarray:
     return smooth[rings : len(smooth) - rings, rings : len(smooth) - rings]
 
 
-def mirrored(side: int, reach: int, device: torch.device) -> Tensor:
+def mirrored_indices(side: int, reach: int, device: torch.device) -> Tensor:
     """Indices of a side with `reach` more pixels at both ends, mirrored about the last pixel; int64."""
     period = max(1, 2 * (side - 1))
     positions = torch.arange(-reach, side + reach, device=device) % period
@@ -72,7 +72,7 @@ def glass_blur(images: Tensor, parameters: Parameters, draws: Draws) -> Tensor:
 
 
 def _sources(rows: int, columns: int, distance: int, draws: Draws, purpose: str) -> Tensor:
-    """For each pixel the one that it comes from, int64 [N, rows * columns].
+    """The index of the pixel that each pixel's value comes from, int64 [N, rows * columns].
 
     A pixel is overwritten by another one near it. Where that one came earlier, it had been overwritten itself: a chain,
     which ends at a pixel that had not. Following all chains twice as far at a time takes few steps.
@@ -80,12 +80,12 @@ def _sources(rows: int, columns: int, distance: int, draws: Draws, purpose: str)
     shifts = (draws.uniform(purpose, 2, rows, columns) * (2 * distance)).long() - distance
     row = torch.arange(rows, device=shifts.device).unsqueeze(1).expand(rows, columns)
     column = torch.arange(columns, device=shifts.device).expand(rows, columns)
-    own = row * columns + column
+    indices = row * columns + column
     is_changed = (row > distance) & (row <= rows - distance) & (column > distance) & (column <= columns - distance)
     taken = (row + shifts[:, 1]).clamp(0, rows - 1) * columns + (column + shifts[:, 0]).clamp(0, columns - 1)
-    taken = torch.where(is_changed, taken, own).flatten(1)
-    goes_on = is_changed.flatten()[taken] & (taken > own.flatten())
-    last = torch.where(goes_on, taken, own.flatten())
+    taken = torch.where(is_changed, taken, indices).flatten(1)
+    goes_on = is_changed.flatten()[taken] & (taken > indices.flatten())
+    last = torch.where(goes_on, taken, indices.flatten())
     for _ in range(math.ceil(math.log2(max(2, rows * columns)))):
         last = last.gather(1, last)
     return taken.gather(1, last)
@@ -94,11 +94,11 @@ def _sources(rows: int, columns: int, distance: int, draws: Draws, purpose: str)
 def motion_blur(images: Tensor, parameters: Parameters, draws: Draws) -> Tensor:
     """The images moved in a direction between -45 and 45 degrees."""
     radius, sigma = parameters
-    return moved(images, radius, sigma, draws.between("angle", -45, 45))
+    return blur_to_one_side(images, radius, sigma, draws.between("angle", -45, 45))
 
 
-def moved(images: Tensor, radius: float, sigma: float, angles: Tensor) -> Tensor:
-    """The images moved to one side, as ImageMagick's motion blur does it, in bytes.
+def blur_to_one_side(images: Tensor, radius: float, sigma: float, angles: Tensor) -> Tensor:
+    """The images blurred to one side, as ImageMagick's motion blur does it, in bytes.
 
     Each pixel is a mean over those on a line that begins at it, with half a Gaussian as weights. Beyond the edge is the
     pixel at the edge.
@@ -113,7 +113,7 @@ def moved(images: Tensor, radius: float, sigma: float, angles: Tensor) -> Tensor
     row, column = (torch.arange(side, device=images.device) for side in (rows, columns))
     pixels, total = images.flatten(2), torch.zeros_like(images)
     for step, weight in enumerate(weights[weights > LEAST_WEIGHT].tolist()):
-        down, right = ((step * way - 0.5).ceil().long() for way in (radians.sin(), radians.cos()))
+        down, right = ((step * direction - 0.5).ceil().long() for direction in (radians.sin(), radians.cos()))
         at_rows = (row + down.unsqueeze(1)).clamp(0, rows - 1)
         at_columns = (column + right.unsqueeze(1)).clamp(0, columns - 1)
         indices = (at_rows.unsqueeze(2) * columns + at_columns.unsqueeze(1)).view(count, 1, -1)

@@ -43,7 +43,7 @@ def corrupt(images: Tensor, numbers: Tensor, name: str, severity: int, seed: int
     Args:
         images: uint8 [N, H, W, C], of 1 or 3 channels.
         numbers: The numbers of the images in their split, int64 [N]; random numbers are drawn by them and `seed`.
-        name: One of CORRUPTIONS.
+        name: The name of the corruption, a key of CORRUPTIONS.
         severity: 1 to 5.
     """
     height, width = images.shape[1:3]

@@ -1,4 +1,4 @@
-"""What processing does: contrast, bending, pixels, JPEG. Images are float64 [N, C, H, W], 0 to 1."""
+"""Corruptions by digital processing: contrast, bending, pixelation, JPEG. Images are float64 [N, C, H, W], 0 to 1."""
 
 from __future__ import annotations
 
@@ -57,56 +57,56 @@ def elastic(images: Tensor, parameters: Parameters, draws: Draws) -> Tensor:
     """The images moved by a random affine map, and then each pixel by a smooth random shift."""
     shift, sigma, corner = (min(images.shape[2:]) * share for share in parameters)
     rows, columns = images.shape[2:]
-    images = _warped(images, draws.between("corners", -corner, corner, 3, 2))
+    images = _move_by_affine_map(images, draws.between("corners", -corner, corner, 3, 2))
     blur = (resampling.gaussian(side, sigma, "reflect", 3) for side in (rows, columns))
     shifts = shift * resampling.along_sides(draws.between("shifts", -1, 1, 2, rows, columns), *blur)
     row, column = (torch.arange(side, device=images.device, dtype=torch.float64) for side in (rows, columns))
-    return _sampled(images, row.unsqueeze(1) + shifts[:, 1], column + shifts[:, 0], about_pixel=False)
+    return _sample(images, row.unsqueeze(1) + shifts[:, 1], column + shifts[:, 0], about_pixel=False)
 
 
-def _warped(images: Tensor, shifts: Tensor) -> Tensor:
+def _move_by_affine_map(images: Tensor, shifts: Tensor) -> Tensor:
     """The images under the affine map that moves three points around the middle.
 
     Args:
-        shifts: How far each point moves to the right and down, in pixels; [N, 3, 2].
+        shifts: Distances by which each point moves to the right and down, in pixels; [N, 3, 2].
     """
     rows, columns = images.shape[2:]
     reach = max(1, min(rows, columns) // 3)
     middle = torch.tensor([rows // 2, columns // 2], dtype=torch.float64)
     points = middle + reach * torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]], dtype=torch.float64)
-    moved = points + shifts.cpu()
-    ones = torch.ones(*moved.shape[:2], 1, dtype=torch.float64)
-    back = torch.linalg.solve(torch.cat([moved, ones], 2), points.expand_as(moved))  # [N, 3, 2]
+    moved_points = points + shifts.cpu()
+    ones = torch.ones(*moved_points.shape[:2], 1, dtype=torch.float64)
+    back = torch.linalg.solve(torch.cat([moved_points, ones], 2), points.expand_as(moved_points))  # [N, 3, 2]
     across, down, start = back.to(images.device).unbind(1)
     y, x = torch.meshgrid(*(torch.arange(side, device=images.device) for side in (rows, columns)), indexing="ij")
     right, below = (
         (across[:, axis, None, None] * x + down[:, axis, None, None] * y + start[:, axis, None, None])
         for axis in (0, 1)
     )
-    return _sampled(images, below, right, about_pixel=True)
+    return _sample(images, below, right, about_pixel=True)
 
 
-def _sampled(images: Tensor, rows: Tensor, columns: Tensor, about_pixel: bool) -> Tensor:
+def _sample(images: Tensor, rows: Tensor, columns: Tensor, about_pixel: bool) -> Tensor:
     """The images at positions [N, H, W] in pixels, linearly between pixels; beyond the edge they are mirrored.
 
     Args:
         about_pixel: True to mirror about the last pixel, False about its outer edge.
     """
     count, channels, height, width = images.shape
-    top, left = rows.floor(), columns.floor()
+    first_row, first_column = rows.floor(), columns.floor()
     total = torch.zeros_like(images)
     for down in (0, 1):
-        row_weights = (1 - (rows - top - down).abs()).unsqueeze(1)
-        at_rows = _mirrored((top + down).long(), height, about_pixel)
+        row_weights = (1 - (rows - first_row - down).abs()).unsqueeze(1)
+        at_rows = _mirror_positions((first_row + down).long(), height, about_pixel)
         for right in (0, 1):
-            weights = row_weights * (1 - (columns - left - right).abs()).unsqueeze(1)
-            at_columns = _mirrored((left + right).long(), width, about_pixel)
+            weights = row_weights * (1 - (columns - first_column - right).abs()).unsqueeze(1)
+            at_columns = _mirror_positions((first_column + right).long(), width, about_pixel)
             indices = (at_rows * width + at_columns).view(count, 1, -1).expand(-1, channels, -1)
             total += weights * images.flatten(2).gather(2, indices).view_as(images)
     return total
 
 
-def _mirrored(positions: Tensor, side: int, about_pixel: bool) -> Tensor:
+def _mirror_positions(positions: Tensor, side: int, about_pixel: bool) -> Tensor:
     """The positions of pixels, mirrored into the side as often as it takes."""
     period = max(1, 2 * side - 2) if about_pixel else 2 * side
     positions = positions % period

@@ -19,7 +19,7 @@ class Draws:
     Args:
         numbers: The images' numbers in their split, int64 [N].
         device: The device on which the random numbers are made.
-        key: What the numbers are for, such as (seed, 'fog', 3).
+        key: The use of the numbers, such as (seed, 'fog', 3); another key gives other numbers.
     """
 
     def __init__(self, numbers: Tensor, device: torch.device, *key: object) -> None:

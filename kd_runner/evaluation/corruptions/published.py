@@ -19,7 +19,7 @@ LARGEST_SMALL = 64  # pixels of the shorter side up to which images have the par
 SETS: Mapping[Size, str] = {"small": "CIFAR-10-C", "large": "ImageNet-C"}
 
 
-def _alone(*numbers: float) -> tuple[Parameters, ...]:
+def _single_parameters(*numbers: float) -> tuple[Parameters, ...]:
     return tuple((number,) for number in numbers)
 
 
@@ -37,9 +37,9 @@ def _zooms(*ends_and_steps: tuple[float, float]) -> tuple[Parameters, ...]:
 #   contrast        factor                  pixelate    share of the side       jpeg           quality
 #   elastic         shift, sigma and affine shift, in shares of the side
 SMALL: Mapping[str, tuple[Parameters, ...]] = {
-    "gaussian_noise": _alone(0.04, 0.06, 0.08, 0.09, 0.10),
-    "shot_noise": _alone(500, 250, 100, 75, 50),
-    "impulse_noise": _alone(0.01, 0.02, 0.03, 0.05, 0.07),
+    "gaussian_noise": _single_parameters(0.04, 0.06, 0.08, 0.09, 0.10),
+    "shot_noise": _single_parameters(500, 250, 100, 75, 50),
+    "impulse_noise": _single_parameters(0.01, 0.02, 0.03, 0.05, 0.07),
     "defocus_blur": ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1)),
     "glass_blur": ((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)),
     "motion_blur": ((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5)),
@@ -53,18 +53,18 @@ SMALL: Mapping[str, tuple[Parameters, ...]] = {
     ),
     "frost": ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)),
     "fog": ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)),
-    "brightness": _alone(0.05, 0.1, 0.15, 0.2, 0.3),
-    "contrast": _alone(0.75, 0.5, 0.4, 0.3, 0.15),
+    "brightness": _single_parameters(0.05, 0.1, 0.15, 0.2, 0.3),
+    "contrast": _single_parameters(0.75, 0.5, 0.4, 0.3, 0.15),
     "elastic": ((0, 0, 0.08), (0.05, 0.2, 0.07), (0.08, 0.06, 0.06), (0.1, 0.04, 0.05), (0.1, 0.03, 0.03)),
-    "pixelate": _alone(0.95, 0.9, 0.85, 0.75, 0.65),
-    "jpeg": _alone(80, 65, 58, 50, 40),
+    "pixelate": _single_parameters(0.95, 0.9, 0.85, 0.75, 0.65),
+    "jpeg": _single_parameters(80, 65, 58, 50, 40),
 }
 
 SIDE = 244 / 224  # the authors' program of ImageNet-C takes 244 for the side of elastic's images
 LARGE: Mapping[str, tuple[Parameters, ...]] = {
-    "gaussian_noise": _alone(0.08, 0.12, 0.18, 0.26, 0.38),
-    "shot_noise": _alone(60, 25, 12, 5, 3),
-    "impulse_noise": _alone(0.03, 0.06, 0.09, 0.17, 0.27),
+    "gaussian_noise": _single_parameters(0.08, 0.12, 0.18, 0.26, 0.38),
+    "shot_noise": _single_parameters(60, 25, 12, 5, 3),
+    "impulse_noise": _single_parameters(0.03, 0.06, 0.09, 0.17, 0.27),
     "defocus_blur": ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)),
     "glass_blur": ((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2)),
     "motion_blur": ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15)),
@@ -78,8 +78,8 @@ LARGE: Mapping[str, tuple[Parameters, ...]] = {
     ),
     "frost": ((1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)),
     "fog": ((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)),
-    "brightness": _alone(0.1, 0.2, 0.3, 0.4, 0.5),
-    "contrast": _alone(0.4, 0.3, 0.2, 0.1, 0.05),
+    "brightness": _single_parameters(0.1, 0.2, 0.3, 0.4, 0.5),
+    "contrast": _single_parameters(0.4, 0.3, 0.2, 0.1, 0.05),
     "elastic": (
         (2 * SIDE, 0.7 * SIDE, 0.1 * SIDE),
         (2 * SIDE, 0.08 * SIDE, 0.2 * SIDE),
@@ -87,8 +87,8 @@ LARGE: Mapping[str, tuple[Parameters, ...]] = {
         (0.07 * SIDE, 0.01 * SIDE, 0.02 * SIDE),
         (0.12 * SIDE, 0.01 * SIDE, 0.02 * SIDE),
     ),
-    "pixelate": _alone(0.6, 0.5, 0.4, 0.3, 0.25),
-    "jpeg": _alone(25, 18, 15, 10, 7),
+    "pixelate": _single_parameters(0.6, 0.5, 0.4, 0.3, 0.25),
+    "jpeg": _single_parameters(25, 18, 15, 10, 7),
 }
 NAMES = tuple(SMALL)
 

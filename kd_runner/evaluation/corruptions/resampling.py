@@ -32,7 +32,7 @@ def gaussian(
 
     Args:
         sigma: Standard deviation in pixels; 0 for no blur.
-        mode: What lies beyond the edge: the pixel at the edge, or the image mirrored.
+        mode: The values beyond the edge: those of the pixel at the edge, or of the mirrored image.
         truncate: Width of the filter to each side, in standard deviations.
     """
     unit = np.eye(side)

@@ -62,8 +62,8 @@ def summary(
     baseline's place. A corruption under which the baseline makes no error has none, and is not in the mean.
 
     Args:
-        by_corruption: For each corruption and metric, its value at each severity.
-        baseline: The same of the baseline; None where there is none.
+        by_corruption: The values of each metric at each severity, by corruption and metric.
+        baseline: These values of the baseline; None where there is none.
     """
     mean_of = {
         metric: _mean([value for name in NAMES for value in by_corruption[name][metric]])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from kd_runner.evaluation.corruptions import resampling
-from kd_runner.evaluation.corruptions.blur import moved
+from kd_runner.evaluation.corruptions.blur import blur_to_one_side
 from kd_runner.evaluation.corruptions.draws import Draws
 from kd_runner.evaluation.corruptions.published import Parameters, size_of
 from kd_runner.evaluation.corruptions.rounding import round_down
@@ -39,7 +39,7 @@ def snow(images: Tensor, parameters: Parameters, draws: Draws) -> Tensor:
     flakes = mean + deviation * draws.normal("flakes", 1, rows, columns)
     flakes = resampling.along_sides(flakes, resampling.zoom(rows, factor), resampling.zoom(columns, factor))
     flakes = round_down(torch.where(flakes < threshold, 0.0, flakes))
-    flakes = moved(flakes, radius, sigma, draws.between("angle", -135, -45))
+    flakes = blur_to_one_side(flakes, radius, sigma, draws.between("angle", -135, -45))
     white = unchanged * images + (1 - unchanged) * torch.maximum(images, 1.5 * gray(images) + 0.5)
     return white + flakes + flakes.flip(2, 3)
 
