@@ -60,9 +60,9 @@ class Companions:
         """The batches of a student's training and its teacher, which it shares with the runs that have the same key.
 
         Args:
-            key: A key that changes with whatever changes the order of the batches or what the teacher gives for them.
-            images: A key that runs, of this and of other processes, have in common whose batches are of the same images,
-                seen alike.
+            key: A key that changes with whatever changes the order of the batches or the teacher's outputs for them.
+            images: A key that is common to the runs, of this and of other processes, whose batches are of the same
+                images, seen alike.
             batches: The batches that the run would make by itself.
             teacher: The teacher that it would run by itself.
         """
