@@ -142,7 +142,7 @@ def _follow(launch: DistributedLaunch, words: Sequence[str]) -> int:
     flags = [word for word in words if word.startswith("-") and not word.startswith(CONFIG_FLAGS)]
     if flags or Invocation(words).asks_for_data:
         return COMPLETED
-    from kd_runner.runs.worker_process import end_process, follow_started
+    from kd_runner.runs.processes.worker_process import end_process, follow_started
 
     end_process(follow_started(launch))
 

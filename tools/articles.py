@@ -77,7 +77,7 @@ def stage_seconds(article: str, words: Sequence[str]) -> dict[str, float]:
     from kd_runner.config.conf_dir import CONF_DIR
     from kd_runner.config.settings import check
     from kd_runner.runs.assembly import assemble
-    from kd_runner.runs.labels_only import classifier
+    from kd_runner.runs.stages.labels_only import classifier
 
     torch.set_num_threads(1)
     overrides = [f"experiment=article_{article}", "trainer.accelerator=cpu", *words]

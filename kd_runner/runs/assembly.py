@@ -37,7 +37,10 @@ from kd_runner.notes import note
 from kd_runner.outputs import needs_of
 from kd_runner.process_group import SINGLE_PROCESS, ProcessGroup
 from kd_runner.randomness import derived_seed, seeded_generator
-from kd_runner.runs.chain_checks import refuse_chain
+from kd_runner.runs.checks.chain_checks import refuse_chain
+from kd_runner.runs.checks.image_weights import check_image_weights
+from kd_runner.runs.checks.multi_label_checks import modes_for, refuse_settings
+from kd_runner.runs.checks.peer_checks import refuse_peers
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import (
     Data,
@@ -50,16 +53,13 @@ from kd_runner.runs.data import (
     view_of,
     views_of_teachers,
 )
-from kd_runner.runs.data_free import images_to_be_made
-from kd_runner.runs.further_tests import further_tests
-from kd_runner.runs.given_teacher import load_given_weights, refuse_missing_file
-from kd_runner.runs.headless import is_headless, refuse_headless, silence
-from kd_runner.runs.image_weights import check_image_weights
-from kd_runner.runs.multi_label_checks import modes_for, refuse_settings
 from kd_runner.runs.parts import Link, Parts
-from kd_runner.runs.peer_checks import refuse_peers
-from kd_runner.runs.probe import head_name, note_first_weights
-from kd_runner.runs.training_switches import (
+from kd_runner.runs.results.further_tests import further_tests
+from kd_runner.runs.stages.data_free import images_to_be_made
+from kd_runner.runs.stages.given_teacher import load_given_weights, refuse_missing_file
+from kd_runner.runs.stages.headless import is_headless, refuse_headless, silence
+from kd_runner.runs.stages.probe import head_name, note_first_weights
+from kd_runner.runs.stages.training_switches import (
     check_class_weights,
     check_modes,
     check_optimizer,
@@ -68,7 +68,7 @@ from kd_runner.runs.training_switches import (
     switches_of,
     without_layer_decay,
 )
-from kd_runner.runs.unlabelled_images import images_to_teach_on
+from kd_runner.runs.stages.unlabelled_images import images_to_teach_on
 from kd_runner.tracking.trackers import refuse_missing
 from kd_runner.training.allocator import keep_memory
 from kd_runner.training.attack import attack_of

@@ -18,8 +18,8 @@ from kd_runner.files.stages import BASELINE
 from kd_runner.input_pipeline.batches import PlainBatches, TrainingBatches
 from kd_runner.networks.observed import Observed
 from kd_runner.notes import Note, note, recorded_notes
-from kd_runner.runs.cached_outputs import weights_digest
 from kd_runner.runs.data import Data, is_teacher, without_fetching
+from kd_runner.runs.stages.cached_outputs import weights_digest
 from kd_runner.training.logits_board import LogitsBoard
 from kd_runner.training.shared_stream import BatchesOfStream, SharedStream, TeacherOfStream, Wait
 from kd_runner.training.teacher_outputs import OnlineTeacher, TeacherOutputs

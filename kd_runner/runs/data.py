@@ -33,7 +33,7 @@ from kd_runner.input_pipeline.view import View
 from kd_runner.process_group import SINGLE_PROCESS, ProcessGroup
 from kd_runner.randomness import derived_seed
 from kd_runner.redaction import masked_data
-from kd_runner.runs.multi_label_checks import refuse_settings
+from kd_runner.runs.checks.multi_label_checks import refuse_settings
 from kd_runner.tensors import one_thread
 from kd_runner.training.recipe import Recipe
 

@@ -32,7 +32,7 @@ from kd_runner.notes import collected_notes
 from kd_runner.notes import log as notes_log
 from kd_runner.plain_text import lines
 from kd_runner.runs.data import chosen_images, data_set_name, read_data, student_choices
-from kd_runner.runs.unlabelled_images import unlabelled_images
+from kd_runner.runs.stages.unlabelled_images import unlabelled_images
 
 # What a note on a broken shard says where images are left out, and what it is where a run would stop.
 WHAT_FOLLOWS = (

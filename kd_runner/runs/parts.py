@@ -18,13 +18,13 @@ from kd_runner.files.file_digest import file_digest
 from kd_runner.files.stages import BASELINE, STUDENT
 from kd_runner.models.ensemble import Ensemble
 from kd_runner.networks import checkpoints
-from kd_runner.runs import corrected
-from kd_runner.runs.cached_outputs import teacher_outputs
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import Data
-from kd_runner.runs.headless import is_headless
-from kd_runner.runs.labels_only import LabelsOnly
-from kd_runner.runs.teacher_student import Pairing, pair_networks
+from kd_runner.runs.resume import corrected
+from kd_runner.runs.stages.cached_outputs import teacher_outputs
+from kd_runner.runs.stages.headless import is_headless
+from kd_runner.runs.stages.labels_only import LabelsOnly
+from kd_runner.runs.stages.teacher_student import Pairing, pair_networks
 from kd_runner.training.attack import attack_of
 from kd_runner.training.distiller import Distiller
 from kd_runner.training.mode import Mode, strong_view

@@ -29,22 +29,22 @@ from kd_runner.reports import run_page
 from kd_runner.reports.provenance import typed_words
 from kd_runner.reports.summary import table
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.budget import budget_of
+from kd_runner.runs.checks.foresight import note_what_is_foreseen
+from kd_runner.runs.checks.rehearsal import Rehearsal, rehearse
+from kd_runner.runs.checks.unused_settings import unused_settings
 from kd_runner.runs.choices import log_choices
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import Data
-from kd_runner.runs.exclusive_run import exclusive_run, is_completed
-from kd_runner.runs.foresight import note_what_is_foreseen
-from kd_runner.runs.headless import as_features, is_headless
 from kd_runner.runs.parts import Parts
-from kd_runner.runs.rank_processes import Meeting, shared_run
-from kd_runner.runs.rehearsal import Rehearsal, rehearse
-from kd_runner.runs.resuming import begin, earlier_result, refuse_other_code
+from kd_runner.runs.processes.rank_processes import Meeting, shared_run
+from kd_runner.runs.results.budget import budget_of
+from kd_runner.runs.resume.exclusive_run import exclusive_run, is_completed
+from kd_runner.runs.resume.resuming import begin, earlier_result, refuse_other_code
+from kd_runner.runs.resume.same_settings import refuse_other_settings
+from kd_runner.runs.resume.spent_seconds import SpentSeconds
 from kd_runner.runs.run_state import RunState
-from kd_runner.runs.same_settings import refuse_other_settings
-from kd_runner.runs.spent_seconds import SpentSeconds
-from kd_runner.runs.stage_runner import StageRunner
-from kd_runner.runs.unused_settings import unused_settings
+from kd_runner.runs.stages.headless import as_features, is_headless
+from kd_runner.runs.stages.stage_runner import StageRunner
 from kd_runner.terminal import terminal_width
 from kd_runner.tracking import dashboard
 from kd_runner.tracking.logger import TENSORBOARD, RunLogger

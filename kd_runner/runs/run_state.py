@@ -12,8 +12,8 @@ from torch import nn
 from kd_runner.clock import run_seconds
 from kd_runner.files.stages import TIMED
 from kd_runner.networks.injection import Injected
-from kd_runner.runs.judgement import Judgement
-from kd_runner.runs.spent_seconds import SpentSeconds
+from kd_runner.runs.judging.judgement import Judgement
+from kd_runner.runs.resume.spent_seconds import SpentSeconds
 
 
 @dataclass

@@ -14,7 +14,7 @@ from kd_runner.config.settings import MOST_JOBS_WITH_IMAGES
 from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.formats import number_of
 from kd_runner.notes import note
-from kd_runner.runs.same_settings import refuse_other_settings
+from kd_runner.runs.resume.same_settings import refuse_other_settings
 from kd_runner.sweeps.checks import examine_jobs, refuse_completed, refuse_other_folders
 from kd_runner.sweeps.early_end import EarlyEnd, forget_stops, stop_reason
 from kd_runner.sweeps.end_reasons import end_reason

@@ -23,12 +23,12 @@ from kd_runner.files.run_folder import PROGRESS
 from kd_runner.formats import network_and_seed
 from kd_runner.plain_text import PlainFormatter
 from kd_runner.runs.assembly import assemble
+from kd_runner.runs.checks.rehearsal import Rehearsal, rehearse
+from kd_runner.runs.checks.unused_settings import OF_THE_DEVICE, unused_settings
 from kd_runner.runs.data import fold_of_settings, read_whole
-from kd_runner.runs.labels_only import ingredients, shared_network, train_or_load
 from kd_runner.runs.parts import Parts
-from kd_runner.runs.rehearsal import Rehearsal, rehearse
-from kd_runner.runs.thread_count import choose_threads
-from kd_runner.runs.unused_settings import OF_THE_DEVICE, unused_settings
+from kd_runner.runs.processes.thread_count import choose_threads
+from kd_runner.runs.stages.labels_only import ingredients, shared_network, train_or_load
 from kd_runner.store.entries import is_stored, key_of
 from kd_runner.sweeps.check_progress import ProgressFile
 from kd_runner.sweeps.job_file import read_jobs

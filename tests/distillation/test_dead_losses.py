@@ -22,7 +22,7 @@ from kd_runner.files.indifferent import DEFAULTS_OF_MODES
 from kd_runner.notes import collected_notes
 from kd_runner.outputs import AdapterExample, Needs, Outputs, needs_of
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.rehearsal import rehearse
+from kd_runner.runs.checks.rehearsal import rehearse
 from kd_runner.training.gradients import Attempt, effects
 from kd_runner.training.mode import Mode
 

@@ -19,7 +19,7 @@ from kd_runner.errors import SettingsError
 from kd_runner.networks.observed import Observed
 from kd_runner.outputs import Outputs
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.rehearsal import rehearse
+from kd_runner.runs.checks.rehearsal import rehearse
 
 STUDENT = (
     "student=vit", "student.patch=4", "student.width=8", "student.depth=1", "student.heads=2", "distillation=deit",

@@ -119,7 +119,7 @@ def test_a_run_that_is_killed_twice_goes_on(tmp_path: Path, undisturbed: Path) -
 
 
 def endless_evaluation() -> None:
-    from kd_runner.runs import stage_results
+    from kd_runner.runs.results import stage_results
 
     def evaluate(*_: object) -> None:
         stage_results.log.info("evaluate  begins")

@@ -16,7 +16,7 @@ from kd_runner.config.door import OPTIONS as GROUPS
 from kd_runner.config.fingerprint import flat_keys
 from kd_runner.config.settings import check
 from kd_runner.errors import SettingsError
-from kd_runner.runs.training_switches import _layer_decay, without_layer_decay
+from kd_runner.runs.stages.training_switches import _layer_decay, without_layer_decay
 
 OPTIONS = sorted(
     f"{path.parent.name}={path.stem}"

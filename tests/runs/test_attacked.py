@@ -16,10 +16,10 @@ from kd_runner.config.settings import AdversarialSettings, Settings, validate_se
 from kd_runner.errors import SettingsError
 from kd_runner.reports.summary import attacked_sentence, table
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.budget import passes_of
-from kd_runner.runs.evaluation import images_seen
-from kd_runner.runs.labels_only import classifier, ingredients
-from kd_runner.runs.rehearsal import rehearse
+from kd_runner.runs.checks.rehearsal import rehearse
+from kd_runner.runs.results.budget import passes_of
+from kd_runner.runs.results.evaluation import images_seen
+from kd_runner.runs.stages.labels_only import classifier, ingredients
 from kd_runner.store.entries import key_of
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.fit import fit

@@ -17,13 +17,13 @@ from kd_runner.config.settings import Settings
 from kd_runner.evaluation.macs import counted_macs, multiply_accumulates
 from kd_runner.networks.observed import Observed
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.budget import budget_of, passes_of
-from kd_runner.runs.evaluation import images_seen
-from kd_runner.runs.labels_only import LabelsOnly
-from kd_runner.runs.loss_cost import SIZES, leaves, loss_macs, macs_of_batch
+from kd_runner.runs.checks.rehearsal import rehearse
 from kd_runner.runs.parts import Parts
-from kd_runner.runs.rehearsal import rehearse
-from kd_runner.runs.teacher_student import Pairing, noise, observed_outputs
+from kd_runner.runs.results.budget import budget_of, passes_of
+from kd_runner.runs.results.evaluation import images_seen
+from kd_runner.runs.results.loss_cost import SIZES, leaves, loss_macs, macs_of_batch
+from kd_runner.runs.stages.labels_only import LabelsOnly
+from kd_runner.runs.stages.teacher_student import Pairing, noise, observed_outputs
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.classifier import Classifier
 from kd_runner.training.fit import fit

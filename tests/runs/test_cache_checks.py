@@ -14,10 +14,10 @@ from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
 from kd_runner.networks.observed import Observed
 from kd_runner.notes import collected_notes
-from kd_runner.runs import cache_checks
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.cache_checks import available_memory, refuse_size, refuse_teacher
-from kd_runner.runs.rehearsal import rehearse
+from kd_runner.runs.checks import cache_checks
+from kd_runner.runs.checks.cache_checks import available_memory, refuse_size, refuse_teacher
+from kd_runner.runs.checks.rehearsal import rehearse
 
 Make = Callable[..., Settings]
 Usage = namedtuple("Usage", "total used free")

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from kd_runner.config.settings import Settings
 from kd_runner.runs import parts as parts_module
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.cached_outputs import ingredients, is_augmented, weights_digest
 from kd_runner.runs.run import run
+from kd_runner.runs.stages.cached_outputs import ingredients, is_augmented, weights_digest
 from kd_runner.store.entries import LOGITS, key_of
 from kd_runner.training.cached_teacher import CachedTeacher
 from kd_runner.training.distiller import Distiller
@@ -46,7 +46,7 @@ def test_a_run_with_kept_logits_equals_an_online_run_bit_for_bit(
 
     with monkeypatch.context() as patch:  # the batches replay the views, and the teacher runs in every step
         patch.setattr(parts_module, "teacher_outputs", lambda online, *_: online)
-        patch.setattr("kd_runner.runs.stage_runner.outputs_record", lambda *_: {"source": "online"})
+        patch.setattr("kd_runner.runs.stages.stage_runner.outputs_record", lambda *_: {"source": "online"})
         online_result = result_of(*SHORT, *words)
     assert equal(student(tmp_path / "run0"), student(tmp_path / "run1"))
     for key in ("nll", "kl_to_teacher", "val_accuracies"):
@@ -130,7 +130,7 @@ def test_a_run_that_is_cut_off_after_the_student_says_the_same_of_its_logits(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("kd_runner.runs.stage_runner.train_on_labels", stop)  # finetuning alone, here
+        patch.setattr("kd_runner.runs.stages.stage_runner.train_on_labels", stop)  # finetuning alone, here
         with pytest.raises(KeyboardInterrupt):
             run(settings(*words), folder, words)
     cut = json.loads((folder / "result.json").read_text())
@@ -231,7 +231,7 @@ def test_the_baseline_replays_the_views_that_the_student_does(settings: Callable
     for role in ("student", "finetune"):
         assert parts.data.training_batches(role, parts.recipes["student"]).views == 2
     assert parts.data.training_batches("teacher", parts.recipes["teacher"]).views is None
-    from kd_runner.runs.labels_only import ingredients as of_network
+    from kd_runner.runs.stages.labels_only import ingredients as of_network
 
     def views(*more: str) -> list[Any]:
         made = assemble(settings(*words, *more))

@@ -22,8 +22,8 @@ from kd_runner.networks.checkpoints import load
 from kd_runner.reports.summary import sentences
 from kd_runner.runs import assembly
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.chain import ingredients_of_link, untrained_parts
 from kd_runner.runs.run import run
+from kd_runner.runs.stages.chain import ingredients_of_link, untrained_parts
 from kd_runner.store.entries import key_of
 from kd_runner.training.classifier import Classifier
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from kd_runner.runs.chain_result import agreement_of, mean_of_predictions
+from kd_runner.runs.results.chain_result import agreement_of, mean_of_predictions
 
 
 def test_agreement_is_the_share_of_images_with_the_same_class() -> None:

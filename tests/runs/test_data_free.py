@@ -16,8 +16,8 @@ from kd_runner.errors import SettingsError
 from kd_runner.input_pipeline.sources import MemorySource
 from kd_runner.reports import run_page
 from kd_runner.runs.assembly import assemble
+from kd_runner.runs.checks.rehearsal import rehearse
 from kd_runner.runs.data import Data
-from kd_runner.runs.rehearsal import rehearse
 
 Make = Callable[..., Settings]
 RunIt = Callable[..., dict[str, Any]]

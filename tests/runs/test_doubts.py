@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from kd_runner.runs.doubts import as_it_was, best_order, one_class_for_all, other_order
+from kd_runner.runs.judging.doubts import as_it_was, best_order, one_class_for_all, other_order
 
 
 def test_a_relabelling_that_fits_by_chance_does_not_count() -> None:

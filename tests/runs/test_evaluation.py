@@ -8,7 +8,7 @@ import pytest
 
 from kd_runner.config.settings import Settings
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.evaluation import images_seen
+from kd_runner.runs.results.evaluation import images_seen
 
 
 @pytest.mark.parametrize(

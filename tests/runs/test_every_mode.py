@@ -17,8 +17,8 @@ from kd_runner.config.settings import Settings, check
 from kd_runner.networks import checkpoints
 from kd_runner.outputs import needs_of
 from kd_runner.runs.assembly import assemble
+from kd_runner.runs.checks.rehearsal import rehearse
 from kd_runner.runs.parts import Parts
-from kd_runner.runs.rehearsal import rehearse
 from kd_runner.runs.run import run
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.distiller import Distiller

@@ -21,7 +21,7 @@ from kd_runner.errors import BAD_SETTINGS, SettingsError
 from kd_runner.files.folder_checks import refuse_no_run, refuse_running, refuse_used_folder
 from kd_runner.files.run_folder import LOG, RESULT, RUN_LOCK, SETTINGS
 from kd_runner.notes import collected_notes
-from kd_runner.runs.exclusive_run import exclusive_run
+from kd_runner.runs.resume.exclusive_run import exclusive_run
 from kd_runner.runs.run import failure_written, run
 from kd_runner.runs.run_state import RunState
 from kd_runner.training.distiller import Distiller
@@ -30,7 +30,7 @@ OTHER = "another process does the run in .*: wait for its end, or end it and the
 HELD = """
 import sys
 from pathlib import Path
-from kd_runner.runs.exclusive_run import exclusive_run
+from kd_runner.runs.resume.exclusive_run import exclusive_run
 with exclusive_run(Path(sys.argv[1])):
     print("locked", flush=True)
     sys.stdin.read()

@@ -14,8 +14,8 @@ from kd_runner.config.settings import Settings
 from kd_runner.datasets.splits import Split, Splits
 from kd_runner.notes import collected_notes
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.foresight import note_what_is_foreseen
-from kd_runner.runs.rehearsal import rehearse
+from kd_runner.runs.checks.foresight import note_what_is_foreseen
+from kd_runner.runs.checks.rehearsal import rehearse
 
 MakeSettings = Callable[..., Settings]
 

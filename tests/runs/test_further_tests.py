@@ -18,8 +18,8 @@ from kd_runner.evaluation.metrics import classification_metrics
 from kd_runner.notes import collected_notes
 from kd_runner.reports.run_page import read_folder, run_page
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.further_tests import judged_on_further_tests
 from kd_runner.runs.parts import Parts
+from kd_runner.runs.results.further_tests import judged_on_further_tests
 
 
 def write_digits(parts: Parts, folder: Path, count: int = 30) -> None:

@@ -15,8 +15,8 @@ from kd_runner.errors import SettingsError
 from kd_runner.networks.observed import Observed
 from kd_runner.notes import collected_notes
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.labels_only import ingredients
-from kd_runner.runs.rehearsal import rehearse
+from kd_runner.runs.checks.rehearsal import rehearse
+from kd_runner.runs.stages.labels_only import ingredients
 from kd_runner.store.entries import key_of
 from kd_runner.training.classifier import Classifier
 

@@ -24,7 +24,7 @@ from kd_runner.networks.records import Record, record_of
 from kd_runner.notes import collected_notes
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.companions import Companions
-from kd_runner.runs.judgement import (
+from kd_runner.runs.judging.judgement import (
     Judgement,
     judge_trained,
     note_flat_loss,

@@ -14,8 +14,8 @@ from kd_runner.config.fingerprint import digest
 from kd_runner.datasets.digits import digits
 from kd_runner.errors import SettingsError
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.labels_only import ingredients
-from kd_runner.runs.resuming import earlier_result
+from kd_runner.runs.resume.resuming import earlier_result
+from kd_runner.runs.stages.labels_only import ingredients
 from kd_runner.store.entries import key_of
 
 RunIt = Callable[..., dict[str, Any]]

@@ -11,8 +11,8 @@ import torch
 from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.rehearsal import rehearse
-from kd_runner.runs.unused_settings import unused_settings
+from kd_runner.runs.checks.rehearsal import rehearse
+from kd_runner.runs.checks.unused_settings import unused_settings
 
 Make = Callable[..., Settings]
 FEW = ("student.shots_per_class=3", "batch_size=8", "student.steps=7", "student.epochs=3")

@@ -24,8 +24,8 @@ from kd_runner.distillation.soft import Soft
 from kd_runner.errors import SettingsError
 from kd_runner.outputs import needs_of
 from kd_runner.runs.assembly import assemble
+from kd_runner.runs.checks.multi_label_checks import modes_for, refuse_settings
 from kd_runner.runs.dataset_answer import dataset_answer
-from kd_runner.runs.multi_label_checks import modes_for, refuse_settings
 from kd_runner.training.mode import Mode
 from kd_runner.training.stopping import Stopping
 

@@ -10,8 +10,8 @@ import torch
 
 from kd_runner.config.settings import Settings
 from kd_runner.notes import collected_notes
-from kd_runner.runs import multi_label_judgement
-from kd_runner.runs.multi_label_judgement import MultiLabelJudgement, note_no_gap
+from kd_runner.runs.judging import multi_label_judgement
+from kd_runner.runs.judging.multi_label_judgement import MultiLabelJudgement, note_no_gap
 
 LABELS = (torch.arange(60)[:, None] % torch.tensor([2, 3, 5]) == 0).to(torch.uint8)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from kd_runner.config.settings import Settings
 from kd_runner.networks.observed import Observed
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.outcome import Outcome, fit_to_best
+from kd_runner.runs.stages.outcome import Outcome, fit_to_best
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.classifier import Classifier
 from kd_runner.training.resume_state import ResumeState

@@ -17,7 +17,7 @@ from kd_runner.distillation.mlkd import MLKD
 from kd_runner.distillation.rslad import RSLAD
 from kd_runner.distillation.soft import Soft
 from kd_runner.errors import SettingsError
-from kd_runner.runs.peer_checks import refuse_peers
+from kd_runner.runs.checks.peer_checks import refuse_peers
 from kd_runner.training.mode import Mode
 
 

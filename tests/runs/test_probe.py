@@ -19,7 +19,7 @@ from kd_runner.networks.weight_files import Entry
 from kd_runner.notes import collected_notes
 from kd_runner.reports.summary import sentences, table
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.probe import (
+from kd_runner.runs.stages.probe import (
     STRENGTHS,
     best_regression,
     entries_without_head,

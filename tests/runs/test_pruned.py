@@ -18,8 +18,8 @@ from kd_runner.models.plain_cnn import plain_cnn
 from kd_runner.notes import collected_notes
 from kd_runner.proof.verify import verify
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.pruned import count_weights, sparsity, without_zero_channels
-from kd_runner.runs.rehearsal import rehearse
+from kd_runner.runs.checks.rehearsal import rehearse
+from kd_runner.runs.results.pruned import count_weights, sparsity, without_zero_channels
 from kd_runner.runs.run import run
 from kd_runner.training.pruning import Pruner, Pruning
 

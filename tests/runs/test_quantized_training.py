@@ -14,7 +14,7 @@ from kd_runner.errors import SettingsError
 from kd_runner.networks.fake_quantization import RoundedConv2d, RoundedLinear
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.data import read_data, view_of
-from kd_runner.runs.labels_only import ingredients
+from kd_runner.runs.stages.labels_only import ingredients
 
 SMALL = [f"{role}.{setting}" for role in ("teacher", "student") for setting in ("channels=[4]", "pool=1")]
 TINY = ("dataset=digits", "teacher=cnn", "student=cnn", *SMALL)

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from kd_runner.config.settings import check
 from kd_runner.errors import SettingsError
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.rank_processes import shared_run
+from kd_runner.runs.processes.rank_processes import shared_run
 
 WORDS = (
     "hydra.run.dir=run", "store=store", "teacher.epochs=2", "optimizer=sgd", "optimizer.lr=0.01",
@@ -79,7 +79,7 @@ def others_of(job: Job) -> list[int]:
     return [
         int(child)
         for child in children
-        if b"kd_runner.runs.worker_process" in Path(f"/proc/{child}/cmdline").read_bytes()
+        if b"kd_runner.runs.processes.worker_process" in Path(f"/proc/{child}/cmdline").read_bytes()
     ]
 
 
@@ -169,7 +169,7 @@ def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
 
 def _break_process_1() -> None:
     """Have the other processes find no data."""
-    from kd_runner.runs import rank_processes
+    from kd_runner.runs.processes import rank_processes
 
     broken = (
         "from kd_runner.runs import worker_process; from kd_runner.errors import SettingsError\n"

@@ -15,7 +15,7 @@ from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
 from kd_runner.outputs import Outputs
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.rehearsal import rehearse
+from kd_runner.runs.checks.rehearsal import rehearse
 
 RunIt = Callable[..., dict[str, Any]]
 

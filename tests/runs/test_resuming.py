@@ -15,9 +15,9 @@ import pytest
 from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
 from kd_runner.files.run_folder import BEGUN, RESULT, SETTINGS, UNFINISHED
-from kd_runner.runs.resuming import SOURCES, earlier_result, own_sources
+from kd_runner.runs.resume.resuming import SOURCES, earlier_result, own_sources
+from kd_runner.runs.resume.same_settings import refuse_other_settings
 from kd_runner.runs.run import run
-from kd_runner.runs.same_settings import refuse_other_settings
 from kd_runner.training.distiller import Distiller
 
 

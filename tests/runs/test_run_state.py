@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from kd_runner.clock import run_seconds
+from kd_runner.runs.resume.spent_seconds import SpentSeconds
 from kd_runner.runs.run_state import RunState
-from kd_runner.runs.spent_seconds import SpentSeconds
 
 
 def test_seconds_before_an_interruption_count_for_the_stage_that_went_on() -> None:

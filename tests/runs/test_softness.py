@@ -17,7 +17,7 @@ from kd_runner.distillation.dkd import DKD
 from kd_runner.distillation.function_matching import FunctionMatching
 from kd_runner.distillation.soft import Soft
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.softness import SampleLogits, is_flat, is_one_hot, temperature_fault
+from kd_runner.runs.judging.softness import SampleLogits, is_flat, is_one_hot, temperature_fault
 from kd_runner.training.mode import Mode
 
 RunIt = Callable[..., dict[str, Any]]

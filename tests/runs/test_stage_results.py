@@ -9,10 +9,10 @@ import pytest
 
 from kd_runner.config.settings import Settings
 from kd_runner.errors import RunFailed
-from kd_runner.runs import stage_results
 from kd_runner.runs.assembly import assemble
+from kd_runner.runs.results import stage_results
 from kd_runner.runs.run_state import RunState
-from kd_runner.runs.stage_runner import StageRunner
+from kd_runner.runs.stages.stage_runner import StageRunner
 from kd_runner.tracking.logger import RunLogger
 
 SMALL = ("teacher=mlp", "teacher.hidden=[4]", "student=tiny_mlp", "baseline=false")

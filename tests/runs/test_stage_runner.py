@@ -11,7 +11,7 @@ from kd_runner.config.settings import Settings
 from kd_runner.networks import checkpoints
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.run_state import RunState
-from kd_runner.runs.stage_runner import StageRunner
+from kd_runner.runs.stages.stage_runner import StageRunner
 from kd_runner.tracking.logger import RunLogger
 
 SMALL = ("teacher=mlp", "teacher.hidden=[4]", "student=tiny_mlp")

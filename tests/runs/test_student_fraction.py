@@ -19,12 +19,12 @@ from kd_runner.input_pipeline.batches import Part, TrainingBatches
 from kd_runner.input_pipeline.sources import MemorySource
 from kd_runner.reports.summary import part_of_images
 from kd_runner.runs.assembly import assemble
+from kd_runner.runs.checks.rehearsal import rehearse
+from kd_runner.runs.checks.unused_settings import unused_settings
 from kd_runner.runs.data import classes_without_images
 from kd_runner.runs.dataset_answer import dataset_answer
-from kd_runner.runs.labels_only import ingredients
 from kd_runner.runs.parts import Parts
-from kd_runner.runs.rehearsal import rehearse
-from kd_runner.runs.unused_settings import unused_settings
+from kd_runner.runs.stages.labels_only import ingredients
 from kd_runner.store.entries import key_of
 
 Make = Callable[..., Settings]

@@ -11,7 +11,7 @@ from kd_runner.config.settings import Settings
 from kd_runner.errors import Answer, SettingsError
 from kd_runner.outputs import Needs
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.rehearsal import rehearse
+from kd_runner.runs.checks.rehearsal import rehearse
 
 Make = Callable[..., Settings]
 

@@ -12,10 +12,10 @@ from kd_runner.errors import SettingsError
 from kd_runner.input_pipeline.augmentation import Augmentation
 from kd_runner.reports.summary import own_views
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.labels_only import ingredients
+from kd_runner.runs.checks.rehearsal import rehearse
+from kd_runner.runs.checks.unused_settings import unused_settings
 from kd_runner.runs.parts import Parts
-from kd_runner.runs.rehearsal import rehearse
-from kd_runner.runs.unused_settings import unused_settings
+from kd_runner.runs.stages.labels_only import ingredients
 
 Make = Callable[..., Settings]
 OWN = "teacher.dataset={crop_padding: 2, flip: true}"

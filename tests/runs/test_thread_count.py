@@ -11,11 +11,11 @@ import torch
 from filelock import Timeout
 from torch import nn
 
-from kd_runner.runs import thread_count
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.parts import Parts
-from kd_runner.runs.resuming import begin
-from kd_runner.runs.thread_count import CHOICES, choose_threads, fastest_count
+from kd_runner.runs.processes import thread_count
+from kd_runner.runs.processes.thread_count import CHOICES, choose_threads, fastest_count
+from kd_runner.runs.resume.resuming import begin
 
 
 @pytest.fixture

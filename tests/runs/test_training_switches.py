@@ -17,8 +17,8 @@ from kd_runner.errors import SettingsError
 from kd_runner.notes import collected_notes
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.data import read_data
-from kd_runner.runs.labels_only import ingredients
 from kd_runner.runs.parts import Parts
+from kd_runner.runs.stages.labels_only import ingredients
 from kd_runner.training.switches import Switches
 
 OF_BOTH = ("trainer.gradient_clip_val=1.0", "trainer.accumulate_grad_batches=2", "optimizer.layer_decay=0.5",

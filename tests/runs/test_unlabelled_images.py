@@ -18,9 +18,9 @@ from kd_runner.datasets.unlabelled import UNLABELLED, transfer_set
 from kd_runner.errors import SettingsError
 from kd_runner.reports.summary import part_of_images
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.labels_only import ingredients
+from kd_runner.runs.checks.rehearsal import rehearse
 from kd_runner.runs.parts import Parts
-from kd_runner.runs.rehearsal import rehearse
+from kd_runner.runs.stages.labels_only import ingredients
 from kd_runner.store.entries import key_of
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.fit import fit

@@ -33,9 +33,9 @@ from kd_runner.config.settings import (
 )
 from kd_runner.datasets.splits import Split, Splits
 from kd_runner.runs.assembly import assemble
+from kd_runner.runs.checks.rehearsal import rehearse
+from kd_runner.runs.checks.unused_settings import ALWAYS, RULES, covers, unused_settings
 from kd_runner.runs.parts import Parts
-from kd_runner.runs.rehearsal import rehearse
-from kd_runner.runs.unused_settings import ALWAYS, RULES, covers, unused_settings
 from kd_runner.sweeps.preflight import examine
 
 # Of the many pairs of the published tables one, which differ in their networks alone.

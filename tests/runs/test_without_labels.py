@@ -13,7 +13,7 @@ from kd_runner.distillation.fitnets import FitNets
 from kd_runner.distillation.label_smoothing import LabelSmoothing
 from kd_runner.distillation.soft import Soft
 from kd_runner.errors import SettingsError
-from kd_runner.runs.without_labels import check_labels
+from kd_runner.runs.checks.without_labels import check_labels
 from kd_runner.training.mode import Mode
 
 

@@ -24,8 +24,8 @@ from kd_runner.files.results import find_runs
 from kd_runner.plain_text import printable
 from kd_runner.proof.verify import verify
 from kd_runner.reports import report_arguments as report_command
-from kd_runner.runs.resuming import earlier_result
-from kd_runner.runs.same_settings import refuse_other_settings
+from kd_runner.runs.resume.resuming import earlier_result
+from kd_runner.runs.resume.same_settings import refuse_other_settings
 
 # The tags, handlers and addresses that a page may have: these of its lists, and those of the pages of a good folder.
 KNOWN = {("tag", name) for name in ("ul", "li", "details", "summary", "code")}

@@ -97,11 +97,13 @@ def test_what_a_disk_refuses_is_one_line(error: Exception, line: str | None) -> 
         raise error
 
 
-@pytest.mark.parametrize("place", ["tracking.dashboard.begin", "runs.run.begin", "runs.stage_runner.link_or_copy"])
+@pytest.mark.parametrize(
+    "place", ["tracking.dashboard.begin", "runs.run.begin", "runs.stages.stage_runner.link_or_copy"]
+)
 def test_a_full_disk_ends_a_run_in_one_line(
     settings: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    name = {"runs.stage_runner.link_or_copy": "runs.labels_only.link_or_copy"}.get(place, place)
+    name = {"runs.stages.stage_runner.link_or_copy": "runs.stages.labels_only.link_or_copy"}.get(place, place)
     monkeypatch.setattr(f"kd_runner.{name}", failing(errno.ENOSPC, "/full/file"))
     with pytest.raises(RunFailed, match=r"^the disk is full: /full/file; make room"):
         run(settings("baseline=false"), tmp_path / "run")

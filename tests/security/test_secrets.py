@@ -19,7 +19,7 @@ from kd_runner.command_line.messages import say
 from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.errors import SettingsError
 from kd_runner.plain_text import lines
-from kd_runner.runs.labels_only import masked_ingredients
+from kd_runner.runs.stages.labels_only import masked_ingredients
 from kd_runner.store.entries import MADE_OF, key_of, trained_once
 from kd_runner.sweeps.engines.child import call_function
 from kd_runner.sweeps.engines.slurm import export_option

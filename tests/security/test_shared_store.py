@@ -17,7 +17,7 @@ from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import ownership
 from kd_runner.files.file_digest import file_digest
 from kd_runner.networks import checkpoints
-from kd_runner.runs.labels_only import take_weights
+from kd_runner.runs.stages.labels_only import take_weights
 from kd_runner.store import entries, signing
 from kd_runner.store.entries import Entry, Stored, entry_in, is_stored, key_of, trained_once
 from kd_runner.training.resume_state import ResumeState

@@ -14,7 +14,7 @@ from several_processes import in_processes
 from kd_runner.config.settings import Settings, check
 from kd_runner.process_group import SINGLE_PROCESS, ProcessGroup
 from kd_runner.runs.assembly import assemble
-from kd_runner.runs.labels_only import classifier
+from kd_runner.runs.stages.labels_only import classifier
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.classifier import Classifier
 from kd_runner.training.fit import fit, fit_beside

@@ -46,7 +46,7 @@ def prepare() -> None:
     from kd_runner.files import result_schema, tolerant_json
     from kd_runner.models.plain_cnn import plain_cnn
     from kd_runner.reports.html import TEMPLATES, pages
-    from kd_runner.runs.unused_settings import RULES, covers
+    from kd_runner.runs.checks.unused_settings import RULES, covers
 
     Plugins.instance()
     warm_up_parsers()

@@ -13,8 +13,8 @@ from kd_runner.config.fingerprint import digest
 from kd_runner.files.file_digest import file_digest
 from kd_runner.files.stages import STUDENT
 from kd_runner.networks.checkpoints import state_digest
-from kd_runner.runs.labels_only import ingredients
 from kd_runner.runs.parts import Parts
+from kd_runner.runs.stages.labels_only import ingredients
 from kd_runner.store.entries import key_of
 
 COPIES = 6  # of a student's weights: gradients, the optimizer's numbers, the best epoch's, and those being saved

@@ -1,0 +1,1 @@
+"""Judgements of trained networks on validation images, and notes on what is in doubt."""

@@ -1,0 +1,1 @@
+"""The stages of a run: teachers, networks on labels alone, chains, peers and the student, one after another."""
