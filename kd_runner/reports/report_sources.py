@@ -45,10 +45,10 @@ class Sources:
         """True where a folder holds that name."""
         return any(tree.has(str(folder), name) for tree in self.trees)
 
-    def resolved(self, folder: Path) -> str:
+    def resolve(self, folder: Path) -> str:
         """The path of a folder without links."""
         path = str(folder)
-        return next((tree.resolved(path) for tree in self.trees if path in tree.names), None) or os.path.realpath(path)
+        return next((tree.resolve(path) for tree in self.trees if path in tree.names), None) or os.path.realpath(path)
 
     def relative(self, folder: Path, start: Path) -> str:
         """The path of a folder from another one."""

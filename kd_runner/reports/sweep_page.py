@@ -253,9 +253,9 @@ def _commands(sources: Sources, runs: Sequence[Run]) -> Iterator[str]:
     for folder in sorted(set(sources.holding(MULTIRUN))):
         line = sweep_command(folder / MULTIRUN)
         if line is not None:
-            sweeps.add(sources.resolved(folder))
+            sweeps.add(sources.resolve(folder))
             yield line
     for run in runs:
-        resolved = sources.resolved(run.folder)
+        resolved = sources.resolve(run.folder)
         if not any(resolved.startswith(os.path.join(folder, "")) for folder in sweeps):  # noqa: PTH118
             yield run_command(run.result)
