@@ -81,7 +81,7 @@ def sweep_page(
         title=title_of(about, names),
         subtitle=f"{_subtitle(leaderboard, runs)} · {names}",
         verdict=headline,
-        sentences=[*headline.sentences, *(printable(" ".join(told)) for told in [leaderboard.to_use] if told)],
+        sentences=[*headline.sentences, *(printable(" ".join(to_use)) for to_use in [leaderboard.to_use] if to_use)],
         searches=leaderboard.searches,
         tiles=_tiles(leaderboard.verdict.best),
         notes=leaderboard.notes,
