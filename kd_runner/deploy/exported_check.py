@@ -41,7 +41,7 @@ class Check:
         accuracy: The accuracy of the file, or its mAP where an image may have several labels; None for noise.
         network_accuracy: The accuracy of the network, in PyTorch and float32.
         latency: Median seconds of one pass of the file, by the number of images at once.
-        network_latency: The same of the network, measured in turns with the file.
+        network_latency: Median seconds of one pass of the network, measured in turns with the file.
         spread: The largest difference between the network's logits of one class for two images.
     """
 
@@ -80,7 +80,7 @@ def compare(
     Args:
         network: The network itself, of normalised images.
         chunks: Images uint8 [N, H, W, C], and their labels [N] or None, some at a time.
-        prepare: From images to what the network takes, and what the file takes.
+        prepare: A function from images to the input of the network and the input of the file.
         several_labels: True where an image may have several labels.
     """
     network_logits, file_logits, labels = [], [], []

@@ -24,7 +24,7 @@ class FileBatch:
 
     Args:
         numbers: The numbers of the files that were read.
-        images: Their images, for each of the wanted inputs: [inputs][files].
+        images: The images of these files, for each of the wanted inputs: [inputs][files].
         reasons: Why the other files cannot be read, by their numbers.
     """
 

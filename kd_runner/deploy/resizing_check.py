@@ -31,7 +31,7 @@ class ResizingCheck:
     """The outputs of a file for whole pictures, beside those for the same pictures resized and cut by Pillow.
 
     Args:
-        pictures: Their number.
+        pictures: The number of pictures.
         origin: `files`, the test pictures in their own sizes, or `arrays`, images that were brought to other sizes.
         largest_difference: The largest difference between two logits.
         agreement: The share of pictures for which both are of the same class.

@@ -19,7 +19,7 @@ class Columns:
     """The columns of images and labels.
 
     Args:
-        image, label: Their names.
+        image, label: The names of the two columns.
         has_paths: True where an image is a record of bytes and the path of the file that it was.
         class_names: The names of a ClassLabel's numbers; None for other labels.
     """
