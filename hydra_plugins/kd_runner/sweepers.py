@@ -189,9 +189,9 @@ class OptunaSweeper(GridSweeper):
         space = space_of(self.parse_overrides(arguments))
         refuse_other_space(search, space)
         log.info("starting  a search of %s", number_of(search.trials, "trial"))
-        place = driver_of(self.folder, search.storage, self.is_resumed)
+        access = driver_of(self.folder, search.storage, self.is_resumed)
         # A note on several trials is said once.
-        with folder_goes_where_refused(self.folder), place as driver, collected_notes():
+        with folder_goes_where_refused(self.folder), access as driver, collected_notes():
             note_idle_words(self.invocation.typed_words, sweep=True)
             for line in idle_search_words(self.invocation.typed_words, search.sampler, search.pruning):
                 note("settings", line)
@@ -205,9 +205,9 @@ class OptunaSweeper(GridSweeper):
                 write_leaderboard(self.folder, with_commands=False)
         for line in outcome.best:
             log.info("%s", line)
-        if outcome.left:
-            left, verb = number_of(outcome.left, "trial"), "is" if outcome.left == 1 else "are"
-            log.info("search    %s %s left%s", left, verb, self.invocation.resume_hint)
+        if outcome.trials_left:
+            number_left, verb = number_of(outcome.trials_left, "trial"), "is" if outcome.trials_left == 1 else "are"
+            log.info("search    %s %s left%s", number_left, verb, self.invocation.resume_hint)
         if outcome.failed:
             raise RunFailed(
                 lines([f"{len(outcome.failed)} of {number_of(outcome.count, 'trial')} failed", *outcome.failed])

@@ -1,1 +1,1 @@
-"""From the words that a person typed to settings."""
+"""The way from the words that a person typed to settings."""

@@ -54,11 +54,11 @@ def read_again(typed: Sequence[str]) -> Again:
     """
     if {"--help", "-h"} & set(typed):
         raise Answer(USAGE)
-    flags, others = split_flags(list(typed))
+    flags, words = split_flags(list(typed))
     if SWEEP_FLAGS & set(flags):
         raise SettingsError(f"{AGAIN}: makes one run anew: leave -m out")
-    folders = [word for word in others if "=" not in word and not word.startswith("~")]
-    settings = [word for word in others if word not in folders]
+    folders = [word for word in words if "=" not in word and not word.startswith("~")]
+    settings = [word for word in words if word not in folders]
     if len(folders) != 1:
         got = f"got {' and '.join(folders)}" if folders else "got none"
         raise SettingsError(f"{AGAIN}: must name the folder of one run, as in kd-runner again RUN seed=1, {got}")
@@ -70,12 +70,12 @@ def read_again(typed: Sequence[str]) -> Again:
         raise SettingsError(f"resume: has no effect beside {AGAIN}, which makes a run in a new folder")
     recorded = settings_of_run(folder, [*flags, *settings], (AGAIN, folders[0]))
     typed_keys = {key_of(word) for word in settings}
-    left = [word for word in recorded if key_of(word) not in typed_keys and key_of(word) != "store"]
+    unchanged = [word for word in recorded if key_of(word) not in typed_keys and key_of(word) != "store"]
     dropped = {f"~{key_of(word)}" for word in recorded}
     added = [word for word in settings if word not in dropped]
     changes = [word for word in settings if not word.lstrip("+").startswith(WORDS_OF_THE_SAME_NUMBERS)]
     has = {key: any(key_of(word) == key for word in settings) for key in ("store", "trainer.threads")}
-    return Again(folder, [*flags, *left, *added], changes, has["store"], has["trainer.threads"])
+    return Again(folder, [*flags, *unchanged, *added], changes, has["store"], has["trainer.threads"])
 
 
 def _refuse_no_run(folder: Path, typed: str) -> None:

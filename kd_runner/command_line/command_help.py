@@ -71,10 +71,10 @@ WITH_A_PROGRAM = ("export", "predict", "evaluate", "report")  # kd-NAME, which k
 def about_command(word: str) -> str | None:
     """A line on each command that has this name; None where there is none."""
     name = _plain(word)
-    found = {name: COMMANDS[name]} if name in COMMANDS else OTHER_NAMES.get(name)
-    if found is None:
+    commands = {name: COMMANDS[name]} if name in COMMANDS else OTHER_NAMES.get(name)
+    if commands is None:
         return None
-    return "\n".join(f"{word}: a command: {usage} {about}{_help_of(name)}" for name, (usage, about) in found.items())
+    return "\n".join(f"{word}: a command: {usage} {about}{_help_of(name)}" for name, (usage, about) in commands.items())
 
 
 def refuse_commands(words: Sequence[str]) -> None:

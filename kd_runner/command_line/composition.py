@@ -102,15 +102,15 @@ def unresolved_settings(config: DictConfig) -> dict[str, Any]:
 
 
 def resolved_settings(config: DictConfig, unresolved: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What `_plain` gives, in a fifth of the time, for settings in which nothing is missing; None where it fails.
+    """The settings as `_plain` gives them, in a fifth of the time, where none is missing; None where it fails.
 
     OmegaConf reads each expression anew whenever a setting is looked at. Here that is done for those alone that have
     one, and not for the kind that our own files have, oc.select.
     """
-    content: dict[str, Any] = _copied(unresolved)
+    content: dict[str, Any] = _deep_copy(unresolved)
     try:
         for path, text in _expressions(unresolved):
-            value = _selected(text, unresolved)
+            value = _value_of_select(text, unresolved)
             if value is _UNKNOWN:
                 parent: Any = config
                 for part in path[:-1]:
@@ -118,26 +118,26 @@ def resolved_settings(config: DictConfig, unresolved: Mapping[str, Any]) -> dict
                 value = parent[path[-1]]
                 if OmegaConf.is_config(value):
                     value = OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
-            place: Any = content
+            container: Any = content
             for part in path[:-1]:
-                place = place[part]
-            place[path[-1]] = value
+                container = container[part]
+            container[path[-1]] = value
     except OmegaConfBaseException:  # `_plain` says it for people
         return None
     return content
 
 
 def origins(unresolved: Mapping[str, Any]) -> dict[str, str]:
-    """For each key, with dots, whose value is that of another key, this one: what `check` leaves unsaid of a copy."""
+    """The key of the original for each key whose value is a copy, both with dots; `check` names the original alone."""
     matches = {path: COPY.fullmatch(text) for path, text in _expressions(unresolved)}
     return {".".join(map(str, path)): match[1] for path, match in matches.items() if match}
 
 
-def _copied(value: Any) -> Any:
+def _deep_copy(value: Any) -> Any:
     """Nested data, copied."""
     if isinstance(value, Mapping):
-        return {key: _copied(child) for key, child in value.items()}
-    return [_copied(child) for child in value] if isinstance(value, list) else value
+        return {key: _deep_copy(child) for key, child in value.items()}
+    return [_deep_copy(child) for child in value] if isinstance(value, list) else value
 
 
 def _expressions(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:
@@ -156,7 +156,7 @@ def _expressions(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple
 _UNKNOWN = object()  # a value that OmegaConf must find
 
 
-def _selected(text: str, unresolved: Mapping[str, Any]) -> Any:
+def _value_of_select(text: str, unresolved: Mapping[str, Any]) -> Any:
     """The value of an expression of the kind ${oc.select:KEY,NUMBER OR WORD}; `_UNKNOWN` for others."""
     expression = SELECT.fullmatch(text)
     if expression is None:
@@ -246,10 +246,10 @@ def from_environment(
     texts = _texts(unresolved_settings(config) if unresolved is None else unresolved)
     if not any(map(_may_read_environment, texts)):
         return FromEnvironment({}, {})
-    own = _without_hydra(config)
-    found = list(_keys_and_variables(own))
-    variables = _variables(found)
-    pairs = ((key, _expression(own, settings, key, variables)) for key, _ in found)
+    without_hydra = _without_hydra(config)
+    keys_and_variables = list(_keys_and_variables(without_hydra))
+    variables = _variables(keys_and_variables)
+    pairs = ((key, _expression(without_hydra, settings, key, variables)) for key, _ in keys_and_variables)
     return FromEnvironment(variables, {key: expression for key, expression in pairs if expression is not None})
 
 
@@ -271,8 +271,8 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(child)
 
 
-def _variables(found: Iterable[tuple[str, list[str]]]) -> dict[str, str]:
-    return {name: os.environ[name] for _, names in found for name in names}
+def _variables(keys_and_variables: Iterable[tuple[str, list[str]]]) -> dict[str, str]:
+    return {name: os.environ[name] for _, names in keys_and_variables for name in names}
 
 
 def with_values(settings: Mapping[str, Any], expressions: Mapping[str, Any]) -> dict[str, Any]:

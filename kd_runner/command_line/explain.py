@@ -61,11 +61,11 @@ def explanation(words: Sequence[str]) -> str:
     asked = [word for word in words if "=" not in word] or options
     if not asked:
         return _overview()
-    content = _composed(tuple(word for word in options if word not in asked))
-    return "\n\n".join(_explained(word, content) for word in asked)
+    content = _compose_settings(tuple(word for word in options if word not in asked))
+    return "\n\n".join(_explain(word, content) for word in asked)
 
 
-def _explained(word: str, content: Mapping[str, Any]) -> str:
+def _explain(word: str, content: Mapping[str, Any]) -> str:
     command = about_command(word)
     if command is None:
         return _explained_setting(word, content)
@@ -102,7 +102,7 @@ def _explained_setting(word: str, content: Mapping[str, Any]) -> str:
 
 
 @functools.cache
-def _composed(overrides: tuple[str, ...]) -> Mapping[str, Any]:
+def _compose_settings(overrides: tuple[str, ...]) -> Mapping[str, Any]:
     """The settings as plain data, with what Hydra's launcher and sweepers have."""
     try:
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
@@ -127,24 +127,24 @@ def _all_keys(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _overview() -> str:
-    content = _composed(())
+    content = _compose_settings(())
     lines = ["Groups: choose one option each, as in teacher=resnet; kd-runner help teacher=resnet explains one", ""]
     for group, about in ABOUT.items():
-        lines += _folded(f"  {group:13}", f"{about}: {', '.join(options_of(group))}", 15)
+        lines += _wrap(f"  {group:13}", f"{about}: {', '.join(options_of(group))}", 15)
     lines += ["", "Settings: override any, as in student.epochs=50; kd-runner help student.epochs explains one", ""]
     comments = comments_of(CONF_DIR / "config.yaml")
     for key, value in content.items():
         if key in ABOUT:
             names = [name for name in (content[key] or {}) if name != "_target_"]
-            lines += _folded(f"  {key + '.':24}", ", ".join(names), 26) if names else []
+            lines += _wrap(f"  {key + '.':24}", ", ".join(names), 26) if names else []
         elif isinstance(value, dict) and value:
-            lines += _folded(f"  {key + '.':24}", ", ".join(value), 26)
+            lines += _wrap(f"  {key + '.':24}", ", ".join(value), 26)
         else:
             comment = comments.get(key, "")
-            lines += _folded(f"  {key + '=' + _shown(value):24}", comment, 26) if key != "hydra" else []
+            lines += _wrap(f"  {key + '=' + _shown(value):24}", comment, 26) if key != "hydra" else []
     for section, file in FILES.items():
         names = [name for name in option_settings(CONF_DIR / f"{file}.yaml") if name != "_target_"]
-        lines += _folded(
+        lines += _wrap(
             f"  {section + '.':24}",
             f"{', '.join(names)} ({file.replace('launcher/', 'launcher=').replace('sweeper/', 'sweeper=')})",
             26,
@@ -156,7 +156,7 @@ def _group_text(group: str, content: Mapping[str, Any]) -> str:
     """A group: its options, and the settings that it has with the chosen option."""
     lines = [f"{group}: {ABOUT[group]}", "", f"Options, as in {group}={(options_of(group) or ['NAME'])[0]}", ""]
     for option in options_of(group):
-        lines += _folded(f"  {option:22}", description_of(CONF_DIR / group / f"{option}.yaml"), 24)
+        lines += _wrap(f"  {option:22}", description_of(CONF_DIR / group / f"{option}.yaml"), 24)
     section = content.get(group)
     if section:
         lines += ["", "Settings with their present values", ""]
@@ -172,7 +172,7 @@ def _option_text(group: str, option: str) -> str:
         raise SettingsError(
             f"help: {group}={option} is no option{did_you_mean(option, choices)}; there is {', '.join(choices)}"
         )
-    lines = [f"{group}={option}", *_folded("  ", description_of(file), 2), ""]
+    lines = [f"{group}={option}", *_wrap("  ", description_of(file), 2), ""]
     settings = option_settings(file, (CONF_DIR,))
     if group == "experiment":
         lines += [f"  {key}={_shown(value)}" for key, value in flat_keys(settings)]
@@ -188,14 +188,14 @@ def _line_of(key: str, value: Any, content: Mapping[str, Any], file: Path | None
     if key.endswith("._target_"):
         return []
     comment = comment_of(key, content, file) or _argument(key, content)[1]
-    return _folded(f"  {key + '=' + _shown(value):38} ", comment, 41)
+    return _wrap(f"  {key + '=' + _shown(value):38} ", comment, 41)
 
 
 def _setting_text(key: str, value: Any, content: Mapping[str, Any]) -> str:
     """A setting: its comment, its range, its default and how it is typed; a section: its settings."""
     comment = comment_of(key, content)
     annotation, described = _argument(key, content)
-    lines = [key, *_folded("  ", comment or described, 2)]
+    lines = [key, *_wrap("  ", comment or described, 2)]
     if isinstance(value, dict) and value and "_target_" not in value:
         lines += [""] + [line for name, inner in value.items() for line in _line_of(f"{key}.{name}", inner, content)]
         return "\n".join(lines)
@@ -205,7 +205,7 @@ def _setting_text(key: str, value: Any, content: Mapping[str, Any]) -> str:
     example = (
         f"{key}=…" if value in (None, {}) or (isinstance(value, str) and "${" in value) else f"{key}={_shown(value)}"
     )
-    lines += [f"  type     kd-runner {_quoted(example)}"]
+    lines += [f"  type     kd-runner {_quote(example)}"]
     return "\n".join(lines)
 
 
@@ -217,7 +217,7 @@ def _text_of_other_options(key: str) -> str:
         file = CONF_DIR / group / f"{option}.yaml"
         settings = option_settings(file)
         about = comment_of(key, {group: settings}, file) or _argument(key, {group: settings})[1]
-        lines += _folded(f"  {group}={option} {key}={_shown(settings[name])}".ljust(46) + " ", about, 48)
+        lines += _wrap(f"  {group}={option} {key}={_shown(settings[name])}".ljust(46) + " ", about, 48)
     return "\n".join(lines)
 
 
@@ -228,7 +228,7 @@ def _options_with(key: str) -> list[str]:
     return [option for option in options_of(group) if name in option_settings(CONF_DIR / group / f"{option}.yaml")]
 
 
-def _quoted(word: str) -> str:
+def _quote(word: str) -> str:
     return f"'{word}'" if re.search(r"[\s\[\]{}()*?!$&;|<>\"]", word) else word
 
 
@@ -238,8 +238,8 @@ def _shown(value: Any) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list):
         return f"[{','.join(map(_shown, value))}]"
-    if isinstance(value, str) and (other := OTHER_DEFAULT.fullmatch(value)):
-        return f"{other[2]} ({_others(other[1]) or f'or {other[1]}'})"
+    if isinstance(value, str) and (match := OTHER_DEFAULT.fullmatch(value)):
+        return f"{match[2]} ({_others(match[1]) or f'or {match[1]}'})"
     return (
         str(value)
         if not isinstance(value, dict)
@@ -249,23 +249,23 @@ def _shown(value: Any) -> str:
 
 @functools.cache
 def _others(key: str) -> str:
-    """What options have under a key that replaces a default, such as 'dataset=digits: 30.0'; at most three of them."""
+    """The values that options give a key, such as 'dataset=digits: 30.0'; empty where more than three options do so."""
     group, *names = key.split(".")
-    found = []
+    defaults = []
     for option in options_of(group):
         value: Any = option_settings(CONF_DIR / group / f"{option}.yaml")
         for name in names:
             value = value.get(name) if isinstance(value, dict) else None
         if value is not None:
-            found.append(f"{group}={option}: {_shown(value)}")
-    return ", ".join(found) if len(found) <= 3 else ""
+            defaults.append(f"{group}={option}: {_shown(value)}")
+    return ", ".join(defaults) if len(defaults) <= 3 else ""
 
 
-def _folded(begin: str, text: str, indent: int) -> list[str]:
+def _wrap(begin: str, text: str, indent: int) -> list[str]:
     """`text` behind `begin`, in lines that are not too long."""
     begin = begin if text else begin.rstrip()
     if len(begin) > indent:  # the comment has lines of its own
-        return [begin.rstrip(), *_folded(" " * indent, text, indent)] if text else [begin]
+        return [begin.rstrip(), *_wrap(" " * indent, text, indent)] if text else [begin]
     return textwrap.wrap(
         text,
         WIDTH,
@@ -287,15 +287,15 @@ def comment_of(key: str, content: Mapping[str, Any], file: Path | None = None) -
     of_launcher = next((path for section, path in FILES.items() if key.startswith(f"{section}.")), None)
     if of_launcher:
         return comments_of(CONF_DIR / f"{of_launcher}.yaml").get(key.rpartition(".")[2], "")
-    own = comments_of(CONF_DIR / "config.yaml").get(key, "")
+    general_comment = comments_of(CONF_DIR / "config.yaml").get(key, "")
     if file is None and group in ABOUT and isinstance(content.get(group), dict):
         file = _file_of(group, content[group])
     for path in _with_inherited(file) if file is not None else ():
         if comment := comments_of(path).get(name):
             return comment
-    if not own and group in ("student", "finetune"):  # what teachers have, too, is commented there
-        own = comments_of(CONF_DIR / "config.yaml").get(f"teacher.{name}", "")
-    return own
+    if not general_comment and group in ("student", "finetune"):  # what teachers have, too, is commented there
+        general_comment = comments_of(CONF_DIR / "config.yaml").get(f"teacher.{name}", "")
+    return general_comment
 
 
 def _file_of(group: str, section: Mapping[str, Any]) -> Path | None:
@@ -324,10 +324,10 @@ def comments_of(file: Path) -> Mapping[str, str]:
     path: list[tuple[int, str]] = []  # the keys around a line, with their indentation
     last = ""
     for line in file.read_text(encoding="utf-8").splitlines():
-        found, comment = KEY_LINE.match(line), COMMENT.search(line)
-        if found:
-            indent = len(found[1])
-            path = [(depth, name) for depth, name in path if depth < indent] + [(indent, found[2])]
+        key_match, comment = KEY_LINE.match(line), COMMENT.search(line)
+        if key_match:
+            indent = len(key_match[1])
+            path = [(depth, name) for depth, name in path if depth < indent] + [(indent, key_match[2])]
             last = ".".join(name for _, name in path)
             text = [*above, comment[1]] if comment else above
             comments[last] = " ".join(text).strip()
@@ -381,8 +381,8 @@ def _argument(key: str, content: Mapping[str, Any]) -> tuple[str, str]:
         if isinstance(node, ast.FunctionDef)
         else [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
     )
-    found = [argument for function in functions for argument in [*function.args.args, *function.args.kwonlyargs]]
-    annotations = [argument.annotation for argument in found if argument.arg == name]
+    arguments = [argument for function in functions for argument in [*function.args.args, *function.args.kwonlyargs]]
+    annotations = [argument.annotation for argument in arguments if argument.arg == name]
     annotation = ast.unparse(annotations[0]) if annotations and annotations[0] else ""
     texts = [ast.get_docstring(part) or "" for part in (node, *functions)]
     pattern = rf"^\s*{re.escape(name)}: (.*?)(?=^\s*\w[\w, ]*: |^\s*$|\Z)"
@@ -397,12 +397,12 @@ def kind_of(key: str) -> str:
     schema = _schema(Settings)
     node: Any = schema
     for part in key.split("."):
-        node = _resolved(node, schema)
-        inner = [_resolved(option, schema) for option in node.get("anyOf", [node])]
-        found = next((option["properties"][part] for option in inner if part in option.get("properties", {})), None)
-        if found is None:
+        node = _follow_reference(node, schema)
+        inner = [_follow_reference(option, schema) for option in node.get("anyOf", [node])]
+        child = next((option["properties"][part] for option in inner if part in option.get("properties", {})), None)
+        if child is None:
             return ""
-        node = found
+        node = child
     return _kind(node, schema)
 
 
@@ -412,14 +412,14 @@ def _schema(kind: Any) -> dict[str, Any]:
     return schema
 
 
-def _resolved(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+def _follow_reference(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
     reference = node.get("$ref", "")
     resolved: Mapping[str, Any] = schema["$defs"][reference.rpartition("/")[2]] if reference else node
     return resolved
 
 
 def _kind(node: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
-    node = _resolved(node, schema)
+    node = _follow_reference(node, schema)
     if "anyOf" in node:
         return " or ".join(dict.fromkeys(_kind(option, schema) for option in node["anyOf"]))
     if "enum" in node or "const" in node:

@@ -150,8 +150,8 @@ class GuardedLoader(ConfigLoaderImpl):
     def _compose(self, config_name: str | None, overrides: list[str], *arguments: Any) -> DictConfig:
         config, _ = self._compose_or_change(config_name, overrides, *arguments)
         # Of all settings that one alone: to copy them takes as long as to compose what is in the cache.
-        own = OmegaConf.masked_copy(config, ["trust"]) if "trust" in config else OmegaConf.create({})
-        check_trust(OmegaConf.to_container(own, resolve=False))
+        trust = OmegaConf.masked_copy(config, ["trust"]) if "trust" in config else OmegaConf.create({})
+        check_trust(OmegaConf.to_container(trust, resolve=False))
         return config
 
     def _compose_or_change(

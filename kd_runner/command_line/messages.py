@@ -121,7 +121,7 @@ def one_line_message(error: Exception) -> str:
             return f"{group}: {option} is among the published recipes, type {group}=published/{option}"
         choices = [*options[1].split(), *nested_options(group)] if options else options_of(group)
         meant = _meant_option(group, option, choices)
-        listed = _listed(group, choices, meant)
+        listed = _list_of_choices(group, choices, meant)
         is_long = len(listed) > LONGEST_LIST and "kd-runner help" not in listed
         remedy = f"; kd-runner help {group} says what each is" if is_long else ""
         return f"{_typed_key(group, option)}: must be one of {listed}, got {option or 'nothing'}{meant}{remedy}"
@@ -132,8 +132,8 @@ def one_line_message(error: Exception) -> str:
 def _several_values(key: str, values: str) -> str:
     """A line about several values of a key where one must stand: a number with a decimal comma is two."""
     default = default_of(key.lstrip("+"))
-    if isinstance(default, str) and (other := NUMBER_BY_DEFAULT.fullmatch(default)):
-        default = float(other[1]) if "." in other[1] else int(other[1])
+    if isinstance(default, str) and (match := NUMBER_BY_DEFAULT.fullmatch(default)):
+        default = float(match[1]) if "." in match[1] else int(match[1])
     is_number = isinstance(default, int | float) and not isinstance(default, bool)
     may_be_fraction = isinstance(default, float) or (default is None and values.startswith("0,"))
     number = number_meant(values) if may_be_fraction else None
@@ -168,15 +168,15 @@ def _typed_key(group: str, option: str) -> str:
     return next((key for key in keys if key.startswith(f"{group}@")), group)
 
 
-def _listed(group: str, choices: list[str], meant: str) -> str:
+def _list_of_choices(group: str, choices: list[str], meant: str) -> str:
     """The choices, in words: all; where they are many and the one that was meant is said, the command that has them."""
     if meant and len(", ".join(choices)) > LONGEST_LIST:
         return f"the {len(choices)} that kd-runner help {group} lists"
     published = [name for name in choices if name.startswith(f"{PUBLISHED}/")]
     if len(", ".join(published)) <= LONGEST_LIST:
         return ", ".join(choices)
-    others = [name for name in choices if name not in published]
-    return f"{', '.join(others)}, or one of the {len(published)} {PUBLISHED}/ that kd-runner help {group} lists"
+    unpublished = [name for name in choices if name not in published]
+    return f"{', '.join(unpublished)}, or one of the {len(published)} {PUBLISHED}/ that kd-runner help {group} lists"
 
 
 def _behind(remedy: str | None) -> str:

@@ -64,9 +64,11 @@ def new_part(words: Sequence[str], here: Path | None = None) -> Answer:
 def _refuse_wrong_names(kind: str, name: str, package: str) -> None:
     if kind not in GROUPS:
         raise SettingsError(f"{NEW}: must be mode, network or dataset, got {kind}")
-    for what, word in (("NAME", name), ("--package", package)):
+    for argument, word in (("NAME", name), ("--package", package)):
         if not re.fullmatch(r"[a-z][a-z0-9_]*", word) or keyword.iskeyword(word):
-            raise SettingsError(f"{NEW}: {what} must be of small letters, digits and _, such as my_{kind}, got {word}")
+            raise SettingsError(
+                f"{NEW}: {argument} must be of small letters, digits and _, such as my_{kind}, got {word}"
+            )
     taken = [group for group in GROUPS[kind] if name in options_of(group)]
     if taken:
         raise SettingsError(f"{NEW}: {taken[0]}={name} is an option of kd-runner: choose another name")
@@ -76,11 +78,11 @@ def _files(kind: str, name: str, package: str, folder: str) -> dict[str, str]:
     """The texts of the files by their paths."""
     names = {"name": name, "package": package, "Class": "".join(part.capitalize() for part in name.split("_"))}
 
-    def filled(template: str) -> str:
+    def fill(template: str) -> str:
         return Template((TEMPLATES / f"{template}.txt").read_text(encoding="utf-8")).substitute(names)
 
-    files = {f"{package}/{name}.py": filled(f"{kind}.py"), f"{package}/test_{name}.py": filled(f"test_{kind}.py")}
-    return files | {f"{folder}/{group}/{name}.yaml": filled(f"{kind}.yaml") for group in GROUPS[kind]}
+    files = {f"{package}/{name}.py": fill(f"{kind}.py"), f"{package}/test_{name}.py": fill(f"test_{kind}.py")}
+    return files | {f"{folder}/{group}/{name}.yaml": fill(f"{kind}.yaml") for group in GROUPS[kind]}
 
 
 def _missing_init(here: Path, package: str) -> dict[str, str]:

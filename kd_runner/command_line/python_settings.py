@@ -53,7 +53,7 @@ class Composed:
 
 
 def resumed_run(
-    words: Sequence[str], given: Mapping[str, Any], folder: str | Path | None, config_dir: str | Path | None
+    words: Sequence[str], settings: Mapping[str, Any], folder: str | Path | None, config_dir: str | Path | None
 ) -> tuple[Sequence[str], str | Path | None]:
     """The words and the folder of a run, where it is one to be resumed those that it was started with.
 
@@ -61,13 +61,13 @@ def resumed_run(
     the run goes on.
 
     Args:
-        words, given, config_dir: As those of `composed_settings`.
+        words, settings, config_dir: The arguments of `composed_settings` with these names.
         folder: The folder of the run; None where it is not said.
 
     Raises:
         SettingsError: no run is in the folder, it is another one than `folder`, or has other settings.
     """
-    words = [*words, *([f"{RESUME}={given[RESUME]}"] if given.get(RESUME) is not None else [])]
+    words = [*words, *([f"{RESUME}={settings[RESUME]}"] if settings.get(RESUME) is not None else [])]
     refuse_empty_paths(words)
     typed = [word.partition("=")[2].strip("'\"") for word in words if word.startswith(f"{RESUME}=")]
     if not typed or typed[-1] == "null":
@@ -77,9 +77,9 @@ def resumed_run(
         raise SettingsError(f"{RESUME}: must be the folder of a run for kd_runner.run, {typed[-1]} is that of a sweep")
     if folder is not None and Path(folder).expanduser().absolute() != resumed.absolute():
         raise SettingsError(f"folder: must be left out or the same beside {RESUME}={typed[-1]}, got {folder}")
-    remember_typed([*words, *_words({key: value for key, value in given.items() if key == CLASS_NAMES})])
+    remember_typed([*words, *_words({key: value for key, value in settings.items() if key == CLASS_NAMES})])
     # They are all settings then, and are compared with those of the folder.
-    if any(key not in (RESUME, CLASS_NAMES) and not changes_no_result(key) for key in given):
+    if any(key not in (RESUME, CLASS_NAMES) and not changes_no_result(key) for key in settings):
         return words, resumed
     flags = [] if config_dir is None else [f"--config-dir={config_dir}"]
     words = [word for word in command_of_folder([*flags, *words]) if not word.startswith(("hydra.", "--config-dir="))]
@@ -87,13 +87,13 @@ def resumed_run(
 
 
 def composed_settings(
-    words: Sequence[str], given: Mapping[str, Any], trust: Sequence[str] = (), config_dir: str | Path | None = None
+    words: Sequence[str], settings: Mapping[str, Any], trust: Sequence[str] = (), config_dir: str | Path | None = None
 ) -> Composed:
     """The settings of words as on a command line, and of values by their keys with dots.
 
     Args:
         words: Settings as they are typed, such as student.epochs=5; an option of a group, such as teacher=resnet.
-        given: Values by keys: the name of an option, plain values, or dictionaries, which are merged; one with a
+        settings: Values by keys: the name of an option, plain values, or dictionaries, which are merged; one with a
             `_target_` for a group stands in place of its option.
         trust: Packages that the program vouches for.
         config_dir: A folder of own options.
@@ -101,12 +101,12 @@ def composed_settings(
     Raises:
         SettingsError: they cannot be composed, or one is of the wrong kind or out of its range.
     """
-    remember_typed([*words, *_words({key: value for key, value in given.items() if key.startswith("dataset")})])
-    refuse_empty_paths([*words, *(f"{key}={value}" for key, value in given.items())])
+    remember_typed([*words, *_words({key: value for key, value in settings.items() if key.startswith("dataset")})])
+    refuse_empty_paths([*words, *(f"{key}={value}" for key, value in settings.items())])
     folder = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).expanduser().absolute()}]"]
     overrides = [*folder, *(as_hydra_reads_it(word) for word in words)]
     values = {}
-    for key, value in given.items():
+    for key, value in settings.items():
         if key.partition(".")[0] in NOT_HERE:
             raise SettingsError(f"{key}: is for the command kd-runner, and not for kd_runner.run, got {value!r}")
         if _is_group(key) and isinstance(value, str | list):
@@ -118,7 +118,7 @@ def composed_settings(
             values[key] = value
     overrides = expand(overrides)
     refuse_ignored_files(overrides)
-    config = _composed(overrides)
+    config = _compose(overrides)
     with open_dict(config):
         for key, value in values.items():
             OmegaConf.update(config, key, _plain(value), merge=True, force_add=True)
@@ -131,8 +131,8 @@ def _is_group(key: str) -> bool:
     return (CONF_DIR / key).is_dir()
 
 
-def _composed(overrides: Sequence[str]) -> DictConfig:
-    earlier = GlobalHydra.instance().hydra  # a program may use Hydra itself
+def _compose(overrides: Sequence[str]) -> DictConfig:
+    previous = GlobalHydra.instance().hydra  # a program may use Hydra itself
     GlobalHydra.instance().clear()
     try:
         with guarded_composition(), initialize_config_dir(str(CONF_DIR), version_base="1.3"):
@@ -142,8 +142,8 @@ def _composed(overrides: Sequence[str]) -> DictConfig:
             raise SettingsError(one_line_message(error)) from None
     finally:
         GlobalHydra.instance().clear()
-        if earlier is not None:
-            GlobalHydra.instance().initialize(earlier)
+        if previous is not None:
+            GlobalHydra.instance().initialize(previous)
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a refused command has left in its folder, removed: nothing was trained, and nobody wants to look there."""
+"""Removal of what a refused command has left in its folder: nothing was trained, and nobody wants to look there."""
 
 from __future__ import annotations
 

@@ -100,8 +100,8 @@ def _without_typed_again(words: list[str], folder: Path, is_sweep: bool) -> list
         recorded = {without_plus(word) for word in recorded_settings(folder, is_sweep)}
     except SettingsError:
         return words  # all settings are typed then
-    left = [word for word in words if not _is_of_class_names(word) or without_plus(word) not in recorded]
-    return left if not _keys(left) - {key_of(word) for word in words_beside(left)} else words
+    remaining = [word for word in words if not _is_of_class_names(word) or without_plus(word) not in recorded]
+    return remaining if not _keys(remaining) - {key_of(word) for word in words_beside(remaining)} else words
 
 
 def _refuse_a_part(words: Sequence[str], folder: Path, is_sweep: bool) -> None:
@@ -139,11 +139,11 @@ def _refuse_other_values(words: Sequence[str], folder: Path, is_sweep: bool, typ
         differs = was != value and str(was) != str(value)  # a text is compared with a number as it is written
         if differs and not any("${" in str(text) or MASK in str(text) for text in (was, value)):
             kind = "sweep" if is_sweep else "run"
-            other = "length" if key.endswith(("epochs", "steps")) else "value"
+            noun = "length" if key.endswith(("epochs", "steps")) else "value"
             resume = shlex.quote(f"resume={typed}")
             raise SettingsError(
                 f"{key}: was {printable(str(was))} when the {kind} began, got {value}; a {kind} goes on with its own "
-                f"settings (kd-runner {resume} alone), and with another {other} it is another {kind}"
+                f"settings (kd-runner {resume} alone), and with another {noun} it is another {kind}"
             )
 
 

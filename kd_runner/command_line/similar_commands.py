@@ -100,11 +100,11 @@ def change(composed: Composed, words: Words) -> DictConfig:
     for name, value in composed.sections.items():
         OmegaConf.update(config, name, value, merge=False)
     ConfigLoaderImpl._apply_overrides_to_config(list(words.values), config)
-    own = [word for word in words.overrides if not word.is_hydra_override()]
-    config.hydra.overrides.task = [word.input_line for word in own]
+    task_overrides = [word for word in words.overrides if not word.is_hydra_override()]
+    config.hydra.overrides.task = [word.input_line for word in task_overrides]
     naming = config.hydra.job.config.override_dirname
     config.hydra.job.override_dirname = get_overrides_dirname(
-        own, kv_sep=naming.kv_sep, item_sep=naming.item_sep, exclude_keys=list(naming.exclude_keys)
+        task_overrides, kv_sep=naming.kv_sep, item_sep=naming.item_sep, exclude_keys=list(naming.exclude_keys)
     )
     return config
 

@@ -49,8 +49,8 @@ def sweep_inside(words: Sequence[str]) -> str | None:
         inside = None if override.is_sweep_override() else _path_to_sweep(override.value())
         if inside is None:
             continue
-        found = SWEEP_CALL.search(value)
-        values = found[0] if found else "a,b"
+        call = SWEEP_CALL.search(value)
+        values = call[0] if call else "a,b"
         if not inside or any(isinstance(part, int) for part in inside):  # a list, of which whole ones are swept
             return f"{key}: must be one list or several such as choice([…],[…]), got {value}"
         typed = shlex.quote(f"{'.'.join([key, *map(str, inside)])}={values}")
@@ -64,25 +64,25 @@ def _path_to_sweep(value: Any) -> tuple[str | int, ...] | None:
         return ()
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in pairs:
-        rest = _path_to_sweep(child)
-        if rest is not None:
-            return (key if isinstance(key, int) else str(key), *rest)
+        inner_path = _path_to_sweep(child)
+        if inner_path is not None:
+            return (key if isinstance(key, int) else str(key), *inner_path)
     return None
 
 
 def meant_sweep(word: str) -> str | None:
     """The word as it is typed where its value is nearly that of a sweep, such as log(interval(1,8)); else None."""
     key, _, value = word.partition("=")
-    found = INTERVAL.fullmatch(value.strip())
+    interval = INTERVAL.fullmatch(value.strip())
     meant = value.replace(";", ",")
-    if found is not None:
-        names = re.findall(r"\w+", found["names"].lower())
+    if interval is not None:
+        names = re.findall(r"\w+", interval["names"].lower())
         if not all(re.fullmatch(KNOWN, name) for name in names):
             return None
-        meant = f"{'range' if 'range' in names else 'interval'}({found['low']},{found['high']})"
+        meant = f"{'range' if 'range' in names else 'interval'}({interval['low']},{interval['high']})"
         if {"int", "randint"} & set(names):
             meant = f"int({meant})"
-        if found["log"] or any("log" in name for name in names):
+        if interval["log"] or any("log" in name for name in names):
             meant = f"tag(log,{meant})"
     if meant == value or not re.match(r"[a-z]+\(", meant):
         return None

@@ -21,13 +21,13 @@ def as_hydra_reads_it(word: str) -> str:
     if name == RESUME:  # what `resume=FOLDER` stands for is looked up before Hydra reads it
         return _with_home(f"{name}={value}")
     if name in TEXTS:
-        return f"{name}={_quoted(value)}"
+        return f"{name}={_quote(value)}"
     if name == TAGS:
         return f"{name}={_list(value)}"
     return _with_home(word)
 
 
-def _quoted(value: str) -> str:
+def _quote(value: str) -> str:
     """A text in quotes, unless it has quotes already or is nothing at all."""
     if value in ("", "null") or re.fullmatch(r"(['\"]).*\1", value, re.DOTALL):
         return value
@@ -38,7 +38,7 @@ def _list(value: str) -> str:
     """The tags as a list: `tags=first` and `tags=first,small` stand for one."""
     if value in ("", "null") or value.startswith(("[", "${")):
         return value
-    return f"[{','.join(_quoted(part.strip()) for part in value.split(','))}]"
+    return f"[{','.join(_quote(part.strip()) for part in value.split(','))}]"
 
 
 def _with_home(word: str) -> str:

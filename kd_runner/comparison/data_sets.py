@@ -43,7 +43,7 @@ class DataSet:
     """A data set with the runs that were tested on it.
 
     Args:
-        name: What it is, how many classes and test images it has; empty where it is the only one.
+        name: Its kind, and its numbers of classes and test images; empty where it is the only one.
     """
 
     name: str
@@ -84,19 +84,19 @@ class _Images:
         """A text for its classes and its settings."""
         return json.dumps([self.classes, self.settings, self.typed], sort_keys=True)
 
-    def are_of_the_kind_of(self, others: _Images) -> bool:
+    def are_of_the_kind_of(self, images: _Images) -> bool:
         """True where classes and settings may be those of the same data."""
-        return not _differ(self.classes, others.classes) and not self._settings_differ(others)
+        return not _differ(self.classes, images.classes) and not self._settings_differ(images)
 
-    def are_as_many_as(self, others: _Images) -> bool:
+    def are_as_many_as(self, images: _Images) -> bool:
         """True where these images may be the other ones, of the same split, in another size."""
-        return not _differ(self.number, others.number) and not _differ(self.largest, others.largest)
+        return not _differ(self.number, images.number) and not _differ(self.largest, images.largest)
 
-    def _settings_differ(self, others: _Images) -> bool:
-        known, of_others = self.typed, others.typed
-        if self.settings is not None and others.settings is not None:
-            known, of_others = self.settings, others.settings
-        return any(known[key] != of_others[key] for key in known.keys() & of_others.keys())
+    def _settings_differ(self, images: _Images) -> bool:
+        settings, other_settings = self.typed, images.typed
+        if self.settings is not None and images.settings is not None:
+            settings, other_settings = self.settings, images.settings
+        return any(settings[key] != other_settings[key] for key in settings.keys() & other_settings.keys())
 
 
 @dataclass
@@ -105,7 +105,7 @@ class _Members:
 
     Args:
         kinds: The first images of each kind.
-        of_split: Those of each split whose numbers differ.
+        of_split: The images of each split whose numbers differ.
     """
 
     first: _Images
@@ -123,7 +123,7 @@ class _Members:
         self.kinds.setdefault(images.kind, images)
         for split in images.splits:
             known = self.of_split.setdefault(split, [])
-            if not any((images.number, images.largest) == (other.number, other.largest) for other in known):
+            if not any((images.number, images.largest) == (member.number, member.largest) for member in known):
                 known.append(images)
 
 
@@ -146,23 +146,23 @@ def data_sets_of(runs: Iterable[Run]) -> list[DataSet]:
     data_sets: list[_Members] = []
     number_of_key = {}
     for key, of_key in images.items():
-        of_key.settings, of_key.typed = _settings(of_key.first), _typed(of_key.first.words)
+        of_key.settings, of_key.typed = _settings(of_key.first), _typed_settings(of_key.first.words)
         number = next((n for n, members in enumerate(data_sets) if members.may_have(of_key)), len(data_sets))
         if number == len(data_sets):
             data_sets.append(_Members(of_key))
         data_sets[number].add(of_key)
         number_of_key[key] = number
     names = _names([members.first for members in data_sets]) if len(data_sets) > 1 else [""]
-    found = [DataSet(name, []) for name in names]
+    result = [DataSet(name, []) for name in names]
     for run, key in zip(runs, keys, strict=True):
-        found[number_of_key[key]].runs.append(run)
-    return found
+        result[number_of_key[key]].runs.append(run)
+    return result
 
 
 def _key(run: Run) -> Hashable:
     """Equal for runs with the same test images."""
     digest, number = _tested_on(run)
-    return digest or (number, tuple(sorted(_typed(run.words).items())))
+    return digest or (number, tuple(sorted(_typed_settings(run.words).items())))
 
 
 def _tested_on(run: Run) -> tuple[str | None, int | None]:
@@ -179,8 +179,8 @@ def _settings(run: Run) -> dict[str, Any] | None:
     return _less_preprocessing(section) if isinstance(section, dict) else None
 
 
-def _typed(words: Iterable[str]) -> dict[str, Any]:
-    """The same of overrides, by their keys within the section; that of the section itself has an empty key."""
+def _typed_settings(words: Iterable[str]) -> dict[str, Any]:
+    """The settings in overrides that decide what a data set holds, by keys of its section; '' is the section's own."""
     pairs = [word.partition("=")[::2] for word in map(without_plus, words)]
     return _less_preprocessing(
         {key[len(SECTION) + 1 :]: value for key, value in pairs if key == SECTION or key.startswith(f"{SECTION}.")}
@@ -189,8 +189,8 @@ def _typed(words: Iterable[str]) -> dict[str, Any]:
 
 def _less_preprocessing(section: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that decide what a data set holds; of a folder or an archive its name, wherever it lies."""
-    kept = {key: value for key, value in section.items() if key.partition(".")[0] not in PREPROCESSING}
-    return kept | {key: PurePath(kept[key]).stem for key in FOLDERS if isinstance(kept.get(key), str)}
+    deciding = {key: value for key, value in section.items() if key.partition(".")[0] not in PREPROCESSING}
+    return deciding | {key: PurePath(deciding[key]).stem for key in FOLDERS if isinstance(deciding.get(key), str)}
 
 
 def _names(data_sets: Sequence[_Images]) -> list[str]:
@@ -202,8 +202,8 @@ def _names(data_sets: Sequence[_Images]) -> list[str]:
 
 
 def _name(images: _Images) -> str:
-    """What a data set is, such as 'digits, 10 classes, 539 test images'."""
-    typed = _typed(images.first.result.get("overrides") or ())
+    """A data set in words, such as 'digits, 10 classes, 539 test images'."""
+    typed = _typed_settings(images.first.result.get("overrides") or ())
     target = str((images.settings or {}).get("_target_", ""))
     kind = typed.get("") or target.rpartition(".")[0].rpartition(".")[2] or "data set"
     parts = [" ".join(filter(None, [kind, typed.get("root")]))]

@@ -81,9 +81,9 @@ def _of_equal_settings(rows: Sequence[RowOfRuns]) -> list[RowOfRuns]:
     for row, keys in zip(rows, keys_of, strict=True):
         shared = [key for key in keys if times[key] > 1]
         forms = _forms_of_places_and_seeds(row) if shared else []
-        found = [number_of[key, form] for key in shared for form in forms if (key, form) in number_of]
-        number = min(found, default=len(alike))
-        if not found:
+        known_numbers = [number_of[key, form] for key in shared for form in forms if (key, form) in number_of]
+        number = min(known_numbers, default=len(alike))
+        if not known_numbers:
             alike.append([])
             forms_of.append(forms)
         alike[number].append(row)
@@ -112,8 +112,9 @@ def _one_row(rows: Sequence[RowOfRuns]) -> RowOfRuns:
 
 
 def _forms_of_places_and_seeds(row: RowOfRuns) -> list[Hashable]:
-    """What the digest of a row leaves out, files with weights and images and other seeds: rows have the same where they
-    have a form in common. None where the settings cannot be read.
+    """Forms of what the digest of a row leaves out: files with weights and images, and other seeds.
+
+    Rows have the same settings there where they have a form in common. Empty where the settings cannot be read.
 
     A number in the name of a file may be the run's seed, or may not be: there is a form for either.
     """
@@ -145,7 +146,7 @@ class _Row:
     """A row while its runs are looked for.
 
     Args:
-        digest: That of its first run.
+        digest: The settings digest of its first run.
         by_version: The settings of its first run of each version; empty where they cannot be read.
     """
 
@@ -190,21 +191,21 @@ class _Settings:
         version = environment.get("kd_runner"), environment.get("git")
         return None if wrong else _Settings(values, version, frozenset(map(str, run.seeds)))
 
-    def differing(self, other: _Settings) -> Iterator[str]:
+    def differing(self, settings: _Settings) -> Iterator[str]:
         """The keys in which two runs differ, less what a newer version has added, and names with a seed in them."""
-        keys = self.values.keys() | other.values.keys()
-        if self.version != other.version:
-            keys = self.values.keys() & other.values.keys()
-        return (key for key in keys if not self._agrees(other, key))
+        keys = self.values.keys() | settings.values.keys()
+        if self.version != settings.version:
+            keys = self.values.keys() & settings.values.keys()
+        return (key for key in keys if not self._agrees(settings, key))
 
-    def _agrees(self, other: _Settings, key: str) -> bool:
-        first, second = self.values.get(key, ABSENT), other.values.get(key, ABSENT)
+    def _agrees(self, settings: _Settings, key: str) -> bool:
+        first, second = self.values.get(key, ABSENT), settings.values.get(key, ABSENT)
         if not isinstance(first, str) or not isinstance(second, str):
             return bool(first == second)
-        parts, others = NUMBERS.split(first), NUMBERS.split(second)
-        return len(parts) == len(others) and all(
-            part == of_other or (part in self.seeds and of_other in other.seeds)
-            for part, of_other in zip(parts, others, strict=True)
+        parts, other_parts = NUMBERS.split(first), NUMBERS.split(second)
+        return len(parts) == len(other_parts) and all(
+            part == of_other or (part in self.seeds and of_other in settings.seeds)
+            for part, of_other in zip(parts, other_parts, strict=True)
         )
 
 
@@ -255,15 +256,15 @@ def _differing(rows: Sequence[_Row]) -> list[str]:
 
 
 def _words_apart(rows: Sequence[_Row], differing: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """For each row the settings, as overrides, that tell it from the others: the first, and others where needed."""
-    told: list[tuple[str, ...]] = [() for _ in rows]
+    """The settings of each row, as overrides, that tell it from the other rows: the first, and more where needed."""
+    chosen: list[tuple[str, ...]] = [() for _ in rows]
     for number, key in enumerate(differing):
         more = [_words(row, key) for row in rows]
-        longer = [(*before, *word) for before, word in zip(told, more, strict=True)]
-        if number < MOST_WORDS or len(set(longer)) > len(set(told)):
-            told = longer
-    times = Counter(told)
-    for words, row in zip(told, rows, strict=True):
+        longer = [(*before, *word) for before, word in zip(chosen, more, strict=True)]
+        if number < MOST_WORDS or len(set(longer)) > len(set(chosen)):
+            chosen = longer
+    times = Counter(chosen)
+    for words, row in zip(chosen, rows, strict=True):
         unknown = (f"{DIGEST}={row.digest[:8] if row.digest else 'unknown'}",)
         yield unknown if not row.by_version or times[words] > 1 else words
 

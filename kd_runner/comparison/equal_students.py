@@ -22,14 +22,14 @@ def mark_equal_students(groups: Sequence[Group]) -> None:
         if None in students or not students:
             continue
         known = having.get(next(iter(students)), [])
-        group.same_as = next((other for other, of_other in known if students <= of_other), None)
+        group.same_as = next((known_group for known_group, of_other in known if students <= of_other), None)
         if group.same_as is None:
             for student in students:
                 having.setdefault(student, []).append((group, students))
 
 
 def _student(run: Run) -> Hashable | None:
-    """What a student and its baseline answered, to the last digit, under its seeds; None where a result lacks it."""
+    """The numbers of a student and its baseline to the last digit, with the seeds; None where a result lacks them."""
     student, baseline = run.result["student"], run.result.get("baseline") or {}
     curve = student.get("val_accuracies")
     if student.get("nll") is None or not curve:

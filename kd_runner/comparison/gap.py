@@ -40,13 +40,15 @@ class Gap:
 
 def gap_of(group: Group) -> Gap | None:
     """The gap of a group's runs, a mean over the runs with a teacher and a baseline; None where no run has both."""
-    whole = Group(group.words, [run for run in group.runs if run.result.get("teacher") and run.result.get("baseline")])
-    teacher, baseline, student = (whole.mean(stage, "accuracy") for stage in STAGES)
+    complete = Group(
+        group.words, [run for run in group.runs if run.result.get("teacher") and run.result.get("baseline")]
+    )
+    teacher, baseline, student = (complete.mean(stage, "accuracy") for stage in STAGES)
     if teacher is None or baseline is None or student is None:
         return None
-    if not whole.taught:
+    if not complete.taught:
         return Gap(student - baseline, None, "nothing was distilled", "nothing was distilled")
-    pairs = Pairs.of(*map(whole.in_place_of_students, ("teacher", "baseline")))
+    pairs = Pairs.of(*map(complete.in_place_of_students, ("teacher", "baseline")))
     if pairs is None:
         return gap(teacher, baseline, student)
     over_seeds = gain_over_seeds(pairs.sample) if pairs.has_other_images else None

@@ -78,7 +78,7 @@ def compared_groups(
 
 
 def _same_as(groups: Sequence[Group]) -> list[int | None]:
-    """For each group the index of the one that has the same students and counts for both; None: none of these."""
+    """The index, for each group, of the group with the same students that counts for both; None where there is none."""
     index_of = {id(group): index for index, group in enumerate(groups)}
     return [None if group.same_as is None else index_of.get(id(group.same_as)) for group in groups]
 
@@ -145,11 +145,11 @@ def _with_words(reference: str, groups: Sequence[Group]) -> list[Group]:
 
 def _compare_with(reference: Group, groups: Sequence[Group]) -> None:
     """Give all other groups their gain over the reference; those of its own students need no correction."""
-    others = [group for group in groups if group is not reference]
-    for group in others:
+    compared = [group for group in groups if group is not reference]
+    for group in compared:
         group.against, group.reference = gain_over(group, reference), reference.name
     known = reference.same_as or reference
-    distinct = [group for group in others if group is not known and group.same_as is not known]
+    distinct = [group for group in compared if group is not known and group.same_as is not known]
     gains_at = [functools.partial(gain_over, group, reference) for group in distinct]
     gains = corrected_gains([group.against for group in distinct], gains_at, _same_as(distinct))
     for group, gain in zip(distinct, gains, strict=True):

@@ -218,22 +218,22 @@ def corrected_gains(
     the chance of an error in any row stays that of the rows that count.
 
     Args:
-        gain_at: For each row, its gain with an interval for a given error.
-        same_as: For each row the index of the row that has the same students and counts for both; None: it counts.
+        gain_at: A function for each row, which gives its gain with an interval for a given error.
+        same_as: The index, for each row, of the row with the same students that counts for both; None: itself.
     """
     p_of = {index: gain.p for index, gain in enumerate(gains) if gain is not None and gain.p is not None}
     counting = {index: index for index in p_of}
-    for index, other in enumerate(same_as or ()):
-        if index in p_of and other in p_of:
-            counting[index] = other
-    counted = [index for index, other in counting.items() if index == other]
+    for index, counting_row in enumerate(same_as or ()):
+        if index in p_of and counting_row in p_of:
+            counting[index] = counting_row
+    counted = [index for index, counting_row in counting.items() if index == counting_row]
     factors = dict(zip(counted, holm_factors([p_of[index] for index in counted]), strict=True))
     corrected = list(gains)
     for index, p in p_of.items():
-        other = counting[index]
-        factor = factors[other]
-        if other != index and p > 0:
-            factor = max(factor, factor * p_of[other] / p)
+        counting_row = counting[index]
+        factor = factors[counting_row]
+        if counting_row != index and p > 0:
+            factor = max(factor, factor * p_of[counting_row] / p)
         widened = gain_at[index](SURE / factor) if factor > 1 else gains[index]
         assert widened is not None
         corrected[index] = replace(widened, p=min(1.0, factor * p), rows=len(counted))
@@ -251,7 +251,7 @@ class Group:
         reference: The name of the reference; empty for the reference itself and without one.
         differing: The overrides that led to several groups, of which this is one, each with the keys of the settings in
             which these groups differ.
-        data_set: What its runs were tested on; empty where all groups have the same.
+        data_set: The data set that its runs were tested on; empty where all groups have the same.
         same_as: The group whose students are the same for every seed of this one, and which counts for both.
     """
 
@@ -296,7 +296,7 @@ class Group:
         return mean_of(sample_of([run for run, _ in numbers], values).values if self.has_folds else values)
 
     def _parts(self, keys: tuple[str, ...]) -> list[Any]:
-        """What keys lead to in each result, None where there is nothing; objects that hold others are remembered."""
+        """The values that keys lead to in each result, None where there is none; objects on the way are remembered."""
         if not keys:
             return [run.result for run in self.runs]
         outer = keys[:-1]

@@ -50,7 +50,7 @@ class SignFlips:
             return 0.0, 0.0
         # One distribution, tilted to lie about the sum: none of its numbers that count is too small for a float.
         target = self.sum * self.largest / (self.largest + 2 * self.sizes[-1])
-        base = _bisect(lambda tilt: self._expected(tilt) < target)
+        base = _bisect(lambda tilt: self._expectation(tilt) < target)
         sums = np.arange(-self.largest, self.largest + 1)
         with np.errstate(divide="ignore"):
             logs = np.log(self._chances(base))
@@ -64,11 +64,11 @@ class SignFlips:
         low = _bisect(lambda tilt: share(tilt, reached) < error / 2)
         high = _bisect(lambda tilt: share(tilt, sums <= self.sum) >= error / 2)
         return (
-            -float(self.largest) if self.sum == -self.largest else self._expected(low),
-            float(self.largest) if self.sum == self.largest else self._expected(high),
+            -float(self.largest) if self.sum == -self.largest else self._expectation(low),
+            float(self.largest) if self.sum == self.largest else self._expectation(high),
         )
 
-    def _expected(self, tilt: float) -> float:
+    def _expectation(self, tilt: float) -> float:
         pairs = zip(self.sizes, self.counts, strict=True)
         return float(sum(count * size * math.tanh(tilt * size) for size, count in pairs))
 

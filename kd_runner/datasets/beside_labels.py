@@ -1,4 +1,4 @@
-"""What an image may have beside its label: its weight in the label loss, and the group that it belongs to."""
+"""The data that an image may have beside its label: its weight in the label loss, and its group."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def weights_with_mean_one(images: HasBoth) -> Tensor | None:
     return (weights / mean if float(mean) > 0 else weights).float()
 
 
-def unweighted(images: AnySplit) -> AnySplit:
+def without_weights(images: AnySplit) -> AnySplit:
     """The images of a split where all count alike, as they do in an evaluation."""
     if images.weights is None:
         return images

@@ -71,7 +71,7 @@ class DAFL:
         head = [] if source.head is None else [source.network.get_submodule(source.head)]
         first = int(self.kept_from * self.steps)
         of_a_step = -(-self.images // (self.steps - first))
-        kept: list[Tensor] = []
+        batches: list[Tensor] = []
         with frozen(source.network), inputs_of(head) as features:
             for step in range(1, self.steps + 1):
                 features.clear()
@@ -81,10 +81,10 @@ class DAFL:
                 loss.backward()
                 optimizer.step()
                 if step > first:
-                    kept += self._some(generator, pixels, of_a_step)
+                    batches += self._some(generator, pixels, of_a_step)
                 if is_told(step, self.steps):
                     source.tell(f"generator at step {step:,} of {self.steps:,}: loss {float(loss.detach()):.4f}")
-        return torch.cat(kept)[: self.images].cpu()
+        return torch.cat(batches)[: self.images].cpu()
 
     def loss(self, logits: Tensor, features: Tensor | None) -> Tensor:
         """The generator's loss: L_oh + α · L_a + β · L_ie (equations 2, 3, 5 and 6), in nats.

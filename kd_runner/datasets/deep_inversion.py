@@ -60,18 +60,18 @@ class DeepInversion:
     def __call__(self, source: Source) -> Tensor:
         """The images, uint8 [images, C, H, W], on the CPU; a batch has all classes equally often, up to an image."""
         sizes = [self.batch_size] * (self.images // self.batch_size)
-        rest = self.images - sum(sizes)
-        sizes += [rest] if rest else []
+        last_size = self.images - sum(sizes)
+        sizes += [last_size] if last_size else []
         made = []
         with frozen(source.network), inputs_of(batch_norms(source.network)) as inputs:
             for number, size in enumerate(sizes, 1):
-                pixels, loss = self._optimised(size, source, inputs)
+                pixels, loss = self._optimise_batch(size, source, inputs)
                 made.append(as_bytes(pixels).cpu())
                 if is_told(number, len(sizes)):
                     source.tell(f"batch {number:,} of {len(sizes):,}: loss {float(loss):.4f}")
         return torch.cat(made)
 
-    def _optimised(self, size: int, source: Source, inputs: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def _optimise_batch(self, size: int, source: Source, inputs: list[Tensor]) -> tuple[Tensor, Tensor]:
         """A batch of images as pixels in [0, 1], and its last loss."""
         pixels = (0.5 + 0.25 * torch.randn(size, *source.image_shape, device=source.device)).clamp_(0, 1)
         pixels.requires_grad_()
@@ -80,7 +80,7 @@ class DeepInversion:
         norms, loss = batch_norms(source.network), pixels.new_zeros(())
         for _ in range(self.steps):
             inputs.clear()
-            images = source.normalise(self._shifted(pixels))
+            images = source.normalise(self._shift(pixels))
             logits = source.network(images)
             loss = self.loss(logits, labels, images, inputs, norms)
             optimizer.zero_grad(set_to_none=True)
@@ -90,7 +90,7 @@ class DeepInversion:
                 pixels.clamp_(0, 1)
         return pixels, loss.detach()
 
-    def _shifted(self, pixels: Tensor) -> Tensor:
+    def _shift(self, pixels: Tensor) -> Tensor:
         """The images, shifted by up to `jitter` pixels down and right, or up and left; what leaves comes in again."""
         if not self.jitter:
             return pixels

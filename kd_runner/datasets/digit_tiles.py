@@ -49,10 +49,10 @@ def digit_tiles(
 
 def _tiles(part: Split, count: int, empty: float, generator: np.random.Generator) -> Split:
     """`count` images of digits of a split, uint8 [N, 1, 16, 16], and which digits are in them, uint8 [N, 10]."""
-    places = ROWS * COLUMNS
-    chosen = torch.from_numpy(generator.integers(len(part), size=(count, places)))
-    shown = torch.from_numpy(generator.random((count, places)) >= empty)
-    shown[torch.arange(count), torch.from_numpy(generator.integers(places, size=count))] = True
+    tiles = ROWS * COLUMNS
+    chosen = torch.from_numpy(generator.integers(len(part), size=(count, tiles)))
+    shown = torch.from_numpy(generator.random((count, tiles)) >= empty)
+    shown[torch.arange(count), torch.from_numpy(generator.integers(tiles, size=count))] = True
     height, width = part.image_shape[1:]
     cells = part.images[chosen, 0] * shown[..., None, None].to(torch.uint8)  # [N, 4, 8, 8]
     rows = cells.view(count, ROWS, COLUMNS, height, width).transpose(2, 3)

@@ -46,7 +46,9 @@ class Copies:
     @functools.cached_property
     def of_two_classes(self) -> list[Position]:
         """The images with a copy that stands under another class."""
-        mixed = [group for group in self.groups if any(self.label(place) != self.label(group[0]) for place in group)]
+        mixed = [
+            group for group in self.groups if any(self.label(position) != self.label(group[0]) for position in group)
+        ]
         return [position for group in mixed for position in group]
 
     def label(self, position: Position) -> Any:

@@ -92,7 +92,7 @@ class ImageFiles:
         paths: The image files, in the order of the split.
         labels: int64 [N].
         pixels: The settings of decoding.
-        weights, groups: As in `Split`.
+        weights, groups: The fields of `Split` with these names.
     """
 
     folder: Path

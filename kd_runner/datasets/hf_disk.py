@@ -73,7 +73,7 @@ def hf_disk(
         image_size, color, max_pixels, white, resize_size: The fields of `PixelSettings`.
         on_bad_image: `error` ends the run at a row without a label, or whose image cannot be read; `skip` leaves it
             out.
-        val_fraction, test_fraction, cache, residency, background: As those of `image_folder`.
+        val_fraction, test_fraction, cache, residency, background: The arguments of `image_folder` with these names.
 
     Raises:
         FileNotFoundError: there is no such folder, or nothing that was saved.
@@ -109,11 +109,16 @@ def hf_disk(
     return splits_of_packed(files, classes, left_out, problems, fractions, seed, residency, cache_folder, on_bad_image)
 
 
-def _refuse_reordered(names: Sequence[str] | None, own: Sequence[str] | None) -> None:
+def _refuse_reordered(names: Sequence[str] | None, own_names: Sequence[str] | None) -> None:
     """Raise ValueError for the data set's own names in another order, in which each image would get another's."""
-    if names is not None and own is not None and sorted(names) == sorted(own) and list(names) != list(own):
+    if (
+        names is not None
+        and own_names is not None
+        and sorted(names) == sorted(own_names)
+        and list(names) != list(own_names)
+    ):
         raise ValueError(
-            f"class_names must be in the order of the data set's own ({list_of_names(map(name_in_list, own))}), "
+            f"class_names must be in the order of the data set's own ({list_of_names(map(name_in_list, own_names))}), "
             f"got {list_of_names(map(name_in_list, names))}"
         )
 
@@ -127,27 +132,27 @@ def _folders_of_splits(root: Path, asked: Mapping[str, str | None]) -> tuple[dic
     """
     if not root.is_dir():
         raise FileNotFoundError(f"no folder {root.resolve()}: {WANTED}")
-    given = {split: name for split, name in asked.items() if name is not None}
+    typed = {split: name for split, name in asked.items() if name is not None}
     if (root / STATE).is_file() and not (root / DICT).is_file():
-        if given:
+        if typed:
             raise ValueError(
-                f"{next(iter(given))} must be null for {root}, which is one split, got {next(iter(given.values()))}"
+                f"{next(iter(typed))} must be null for {root}, which is one split, got {next(iter(typed.values()))}"
             )
         return {"train": root}, []
     names = _names_of_splits(root)
-    for split, name in given.items():
+    for split, name in typed.items():
         if name not in names:
             raise ValueError(
                 f"{split} must be a split of {root} ({list_of_names(map(decoded_name, names))}), got {name}"
             )
-    chosen = given or _by_name(root, names)
+    chosen = typed or _by_name(root, names)
     if "train" not in chosen:
         raise ValueError(
             f"{root} has the splits {list_of_names(map(decoded_name, names))}, and none for training: dataset.train "
             f"names it; names that are read are {READ}"
         )
-    others = [name for name in names if name not in chosen.values()]
-    return {split: root / chosen[split] for split in NAMES if split in chosen}, others
+    unread = [name for name in names if name not in chosen.values()]
+    return {split: root / chosen[split] for split in NAMES if split in chosen}, unread
 
 
 def _names_of_splits(root: Path) -> list[str]:
@@ -159,10 +164,10 @@ def _names_of_splits(root: Path) -> list[str]:
                 f"nothing saved by Hugging Face datasets in {root.resolve()}: {WANTED}{_holds(root)}"
             )
         return names
-    given = _json(root / DICT).get("splits")
-    if not isinstance(given, list) or not all(isinstance(name, str) and _is_plain(name) for name in given):
-        raise ValueError(f"{root / DICT} must name its splits, folders beside it, got {str(given)[:80]}")
-    return given
+    splits = _json(root / DICT).get("splits")
+    if not isinstance(splits, list) or not all(isinstance(name, str) and _is_plain(name) for name in splits):
+        raise ValueError(f"{root / DICT} must name its splits, folders beside it, got {str(splits)[:80]}")
+    return splits
 
 
 def _holds(root: Path) -> str:
@@ -254,8 +259,8 @@ def _one_line(error: Exception) -> str:
 
 
 def _check_like_training(split: str, table: Any, columns: Columns) -> None:
-    found = find_columns(table.features, columns.image, columns.label)
-    if found.class_names != columns.class_names:
+    split_columns = find_columns(table.features, columns.image, columns.label)
+    if split_columns.class_names != columns.class_names:
         raise ValueError(f"the {split} split must have the classes of the training split, in the same order")
 
 
@@ -292,10 +297,10 @@ def _read_rows(table: Any, folder: Path, root: Path, columns: Columns) -> Rows:
         files = _file_names(arrow, columns) if len(table) else []
     except Exception as error:  # pyarrow's
         raise ValueError(f"{folder} cannot be read: {_one_line(error)}") from error
-    place = os.path.relpath(folder, root)
+    split_path = os.path.relpath(folder, root)
     rows = Rows([], [], [], [])
     for number, (label, file) in enumerate(zip(labels, files, strict=True)):
-        name = str(PurePath(place, str(number), file))
+        name = str(PurePath(split_path, str(number), file))
         value = None if columns.class_names is not None and label == -1 else label_value(label)
         if value is None:
             rows.without_label.append(name)

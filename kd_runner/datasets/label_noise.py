@@ -13,7 +13,7 @@ def noisy_labels(labels: Tensor, share: float, classes: int, seed: int) -> Tenso
 
     Args:
         labels: int64 [N].
-        share: From 0 to 1; `share` times N labels change, rounded.
+        share: The share of labels that change, from 0 to 1; `share` times N, rounded.
         classes: The number of classes K, 2 or more.
 
     Returns:

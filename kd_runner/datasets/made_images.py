@@ -53,7 +53,7 @@ class ImageMaker(Protocol):
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
-    """In this block the network is in evaluation mode and no gradient of its weights is computed."""
+    """Keep the network in evaluation mode in this block, and compute no gradient of its weights."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     for parameter in trained:
         parameter.requires_grad_(False)
@@ -67,7 +67,7 @@ def frozen(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def inputs_of(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
-    """In this block the list has the inputs of the modules in the last pass; it must be emptied before each pass."""
+    """Collect the inputs of the modules in a list during this block; the caller empties it before each pass."""
     seen: list[Tensor] = []
     hooks = [module.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0])) for module in modules]
     try:

@@ -68,8 +68,8 @@ def manifest(
         on_empty_label: `unlabelled` gives images without a label to the student, for its teacher alone to teach it on;
             `skip` leaves them out and counts them; `error` ends the run. It is about `label`, not `labels`.
         val_fraction, test_fraction: Shares that are cut where the manifest has no such split.
-        image_size, color, on_bad_image, cache, residency, background, max_pixels, white, resize_size: As in
-            `image_folder`.
+        image_size, color, on_bad_image, cache, residency, background, max_pixels, white, resize_size: The arguments of
+            `image_folder` with these names.
 
     Raises:
         FileNotFoundError: no such manifest.
@@ -122,11 +122,11 @@ class Reading:
 def _read(files: Mapping[str, ImageFiles], reading: Reading) -> tuple[dict[str, Split | ImageFiles], dict[str, str]]:
     """The images of each part, and the settings of reading that had no effect on them, with the reasons."""
     loaded, conversions = load(
-        {name: _numbered(part) for name, part in files.items()}, reading.residency, reading.cache
+        {name: _with_positions_as_labels(part) for name, part in files.items()}, reading.residency, reading.cache
     )
     pixels = files["train"].pixels
     note_conversions(conversions, sum(map(len, files.values())), pixels.ground, pixels.white)
-    images = {name: _labelled(loaded[name], part) for name, part in files.items()}
+    images = {name: _with_labels_of(loaded[name], part) for name, part in files.items()}
     if isinstance(images.get(WITHOUT_LABELS), ImageFiles) and not reading.skip:
         _refuse_unreadable(files[WITHOUT_LABELS], reading.cache)
     return images, settings_without_effect(files, conversions)
@@ -139,14 +139,14 @@ def _cuts_without_effect(files: Mapping[str, ImageFiles]) -> dict[str, str]:
     return {**unused, "seed": "the table has val and test images"} if len(present) == 2 else unused
 
 
-def _numbered(part: ImageFiles) -> ImageFiles:
-    """The files of a part, their positions as labels: so no cache depends on what the manifest says of them."""
+def _with_positions_as_labels(part: ImageFiles) -> ImageFiles:
+    """The files of a part with their positions as labels, so that no cache depends on the manifest's labels."""
     numbered = replace(part, labels=torch.arange(len(part)), weights=None, groups=None)
     numbered.__dict__["stamps"] = part.stamps
     return numbered
 
 
-def _labelled(images: Images, part: ImageFiles) -> Split | ImageFiles:
+def _with_labels_of(images: Images, part: ImageFiles) -> Split | ImageFiles:
     """Images whose labels are positions in `part`, with the labels, weights and groups that they have there."""
     assert isinstance(images, (Split, ImageFiles))
     positions = images.labels
@@ -167,11 +167,11 @@ def _readable(named: NamedParts, cache: Path | None, skip: bool, file: Path) -> 
     if not skip:
         return dict(files), missing
     readable, broken = leave_out_unreadable(
-        {name: _numbered(part) for name, part in files.items()}, files["train"].folder, cache
+        {name: _with_positions_as_labels(part) for name, part in files.items()}, files["train"].folder, cache
     )
     result: dict[str, ImageFiles] = {}
     for name, part in files.items():
-        images = _labelled(readable[name], part)
+        images = _with_labels_of(readable[name], part)
         assert isinstance(images, ImageFiles)
         if len(images):
             result[name] = images
@@ -194,5 +194,5 @@ def _readable(named: NamedParts, cache: Path | None, skip: bool, file: Path) -> 
 
 def _refuse_unreadable(files: ImageFiles, cache: Path | None) -> None:
     """Raise ValueError for a file that cannot be read: without a label, it would end the run after its teacher."""
-    for index in unreadable_indices(_numbered(files), cache):
+    for index in unreadable_indices(_with_positions_as_labels(files), cache):
         files[index]  # which raises

@@ -73,8 +73,8 @@ def medmnist(
 def _check_file(file: Path) -> None:
     if file.is_dir():
         names = sorted(path.name for path in file.glob("*.npz"))
-        there = f", such as {file / names[0]}" if names else ""
-        raise ValueError(f"root must be a file, {WANTED}{there}, got the folder {file}")
+        example = f", such as {file / names[0]}" if names else ""
+        raise ValueError(f"root must be a file, {WANTED}{example}, got the folder {file}")
     if not file.is_file():
         raise FileNotFoundError(f"no file {file.resolve()}: it must be {WANTED}")
 
@@ -121,17 +121,17 @@ def _check_arrays(
     file: Path, shapes: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]], wanted: Sequence[str]
 ) -> None:
     """Raise ValueError for arrays that are missing or would not fit into memory; note those that are not read."""
-    given = [name for name in wanted if name in shapes]
+    present = [name for name in wanted if name in shapes]
     names = list_of_names(map(decoded_name, shapes)) or "nothing"
     for split in SPLITS:
-        pair = {f"{split}_images", f"{split}_labels"} & set(given)
+        pair = {f"{split}_images", f"{split}_labels"} & set(present)
         if len(pair) == 1 or (split == "train" and not pair):
             raise _Refused(f"{file} must have {split}_images and {split}_labels, it has {names}")
-    size = sum(math.prod(shapes[name][0]) * shapes[name][1].itemsize for name in given)
+    size = sum(math.prod(shapes[name][0]) * shapes[name][1].itemsize for name in present)
     memory = SHARE_OF_MEMORY * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if not 0 <= size <= memory:
         raise _Refused(f"{file} has {size / 1e9:,.1f} GB of arrays, more than half of this machine's memory")
-    unread = [decoded_name(name) for name in shapes if name not in given]
+    unread = [decoded_name(name) for name in shapes if name not in present]
     if unread:
         note("data", f"{list_of_names(unread)} in {file} left out: images and labels of train, val and test are read")
 

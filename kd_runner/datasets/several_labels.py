@@ -25,8 +25,8 @@ def label_matrix(names: Sequence[Iterable[str]], classes: Sequence[str] | None =
     """The labels of images, uint8 [N, K], from the names of each image's labels, and the K names in order.
 
     Args:
-        names: For each image, the names of its labels; none for an image without any. A name that is there twice
-            counts once.
+        names: The names of the labels of each image; none for an image without any. A name that is there twice counts
+            once.
         classes: The names of all labels, in the order of the network's outputs; None: those that occur, sorted.
 
     Raises:
@@ -55,6 +55,6 @@ def labels_of_array(array: np.ndarray) -> Tensor:
     if array.ndim != 2:
         raise ValueError(f"labels must be an array [N] or [N, K], got {list(array.shape)}")
     if not np.isin(array, (0, 1)).all():
-        other = array[~np.isin(array, (0, 1))].flat[0]
-        raise ValueError(f"labels [N, {array.shape[1]}] must be 0 or 1 for each image and label, got {other}")
+        wrong_value = array[~np.isin(array, (0, 1))].flat[0]
+        raise ValueError(f"labels [N, {array.shape[1]}] must be 0 or 1 for each image and label, got {wrong_value}")
     return torch.from_numpy(array.astype(np.uint8))

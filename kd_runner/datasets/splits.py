@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kd_runner.datasets.beside_labels import beside_labels_at, unweighted
+from kd_runner.datasets.beside_labels import beside_labels_at, without_weights
 from kd_runner.datasets.duplicates import Copies, copies_in_memory
 from kd_runner.datasets.subsets.grouped_cut import grouped_indices
 
@@ -220,12 +220,12 @@ class Splits:
     @functools.cached_property
     def val_fingerprint(self) -> str:
         """SHA-256 of the validation images and their labels."""
-        return unweighted(self.val).fingerprint()
+        return without_weights(self.val).fingerprint()
 
     @functools.cached_property
     def test_fingerprint(self) -> str:
         """SHA-256 of the test images and their labels."""
-        return unweighted(self.test).fingerprint()
+        return without_weights(self.test).fingerprint()
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -295,9 +295,9 @@ def unused_cuts(splits: Collection[str]) -> dict[str, str]:
     Args:
         splits: Names of the splits: 'train', 'val', 'test'.
     """
-    own = "the data has {} images of its own"
-    unused = {f"{name}_fraction": own.format(name) for name in ("val", "test") if name in splits}
-    return {**unused, "seed": own.format("val and test")} if len(unused) == 2 else unused
+    reason = "the data has {} images of its own"
+    unused = {f"{name}_fraction": reason.format(name) for name in ("val", "test") if name in splits}
+    return {**unused, "seed": reason.format("val and test")} if len(unused) == 2 else unused
 
 
 def cut(split: AnyImages, fraction: float, seed: int, setting: str) -> tuple[AnyImages, AnyImages]:

@@ -114,11 +114,11 @@ class Survey:
 
 def note_left_out(folder: Path, contents: Contents) -> None:
     """Note the files under a folder that are not read, where there are any."""
-    kinds, places = Counter[str](), Counter[str]()
-    for (place, kind), number in contents.unread.items():
+    kinds, folders = Counter[str](), Counter[str]()
+    for (path, kind), number in contents.unread.items():
         kinds[kind] += number
-        places[place.partition("/")[0] or "."] += number
-    left_out = LeftOut(kinds, places, hidden=contents.hidden)
+        folders[path.partition("/")[0] or "."] += number
+    left_out = LeftOut(kinds, folders, hidden=contents.hidden)
     if left_out.files:
         note("data", f"{count(left_out.files, 'file')} under {folder} left out: {left_out}")
 

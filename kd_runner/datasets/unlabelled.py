@@ -70,7 +70,7 @@ def transfer_set(train: Images, labelled: Tensor | None, unlabelled: Tensor, mor
     if more is None:
         return TransferSet(images, numbers, len(train))
     more_numbers = len(train) + torch.arange(len(more))
-    return TransferSet(joined(images, more), torch.cat([numbers, more_numbers]), len(train) + len(more))
+    return TransferSet(join_images(images, more), torch.cat([numbers, more_numbers]), len(train) + len(more))
 
 
 def with_labels(images: Images, labels: Tensor) -> Images:
@@ -79,15 +79,15 @@ def with_labels(images: Images, labels: Tensor) -> Images:
     return replace(images, labels=labels)
 
 
-def joined(first: Images, second: Images) -> Images:
+def join_images(first: Images, second: Images) -> Images:
     """The images of both, in memory or in files as both are."""
     labels = torch.cat([first.labels, second.labels])
     if isinstance(first, ImageFiles):
         files = cast("ImageFiles", second)
         if isinstance(first, PackedImages):  # whose own paths are no files; absolute ones are
-            further = [str((files.folder / path).absolute()) for path in files.paths]
+            absolute_paths = [str((files.folder / path).absolute()) for path in files.paths]
             beside = joined_beside_labels(first, files)
-            return replace(first, paths=[*first.paths, *further], labels=labels, **beside)
+            return replace(first, paths=[*first.paths, *absolute_paths], labels=labels, **beside)
         paths = [str((part.folder / path).absolute()) for part in (first, files) for path in part.paths]
         return replace(first, folder=Path("/"), paths=paths, labels=labels, **joined_beside_labels(first, files))
     assert isinstance(first, Split)
@@ -148,11 +148,11 @@ def _readable(files: ImageFiles, skip: bool, streams: bool, cache: Path | None) 
         ValueError: an image that cannot be read where none is left out, or no image that can be.
     """
     if skip:
-        found, unreadable = leave_out_unreadable({"unlabelled": files}, files.folder, cache)
+        readable, unreadable = leave_out_unreadable({"unlabelled": files}, files.folder, cache)
         note_unreadable(unreadable.paths, len(files), files.folder)
-        if not len(found["unlabelled"]):
+        if not len(readable["unlabelled"]):
             raise ValueError(f"no image under {files.folder} can be read, as {files.paths[0]}: {unreadable.reasons[0]}")
-        return found["unlabelled"]
+        return readable["unlabelled"]
     if streams and (broken := unreadable_indices(files, cache)):
         files[broken[0]]  # which raises
     return files

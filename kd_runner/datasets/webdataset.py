@@ -71,8 +71,8 @@ def webdataset(
         image_size, color, max_pixels, white, resize_size: The fields of `PixelSettings`.
         on_bad_image: `error` ends the run at a sample whose image or label cannot be read, and at a broken shard;
             `skip` leaves it out and notes its name.
-        val_fraction, test_fraction, cache, residency, background: As those of `image_folder`. The cache keeps the
-            names, places and labels of the samples, too, so that shards are not searched again.
+        val_fraction, test_fraction, cache, residency, background: The arguments of `image_folder` with these names. The
+            cache keeps the names, places and labels of the samples, too, so that shards are not searched again.
 
     Raises:
         FileNotFoundError: no such folder, or no shards in it.
@@ -156,9 +156,9 @@ def _problems(shards: Shards, indices: Mapping[str, list[dict[str, Any]]]) -> Pr
             names += [f"{_place(shards, shard)}/{name}" for name, _ in index["problems"]]
             reasons += [reason for _, reason in index["problems"]]
             if index["broken"]:
-                found = count(len(index["samples"]), "image")
+                images = count(len(index["samples"]), "image")
                 broken.append(
-                    f"{shard} cannot be read to its end ({decoded_name(index['broken'])}), {found} before that"
+                    f"{shard} cannot be read to its end ({decoded_name(index['broken'])}), {images} before that"
                 )
             if index["behind"]:
                 size = f"{index['behind']:,} bytes"
@@ -202,8 +202,8 @@ def _images(
     ]
     names = {
         split: [
-            f"{place}/{sample[0]}"
-            for place, index in zip([_place(shards, shard) for shard in part], indices[split], strict=True)
+            f"{shard_path}/{sample[0]}"
+            for shard_path, index in zip([_place(shards, shard) for shard in part], indices[split], strict=True)
             for sample in index["samples"]
         ]
         for split, part in shards.splits.items()

@@ -77,8 +77,8 @@ class CardSources:
         result: The content of result.json of a completed run, less what kd-runner does not write so.
         settings: The content of settings.json; empty where there is none.
         analysis: The content of analysis.json; empty where there is none.
-        image_input: How pictures become the student's input; None where its file does not say.
-        exports: What was measured of the files that the student was exported to, by their names.
+        image_input: The rule by which pictures become the student's input; None where its file does not say.
+        exports: Measurements of the files that the student was exported to, by their names.
         accuracies: Test accuracies of the runs of a sweep that differ from this one in their seeds, with its own.
         weights: The file of the weights, as it is called from the folder that the card lies in.
     """
@@ -197,17 +197,17 @@ def _summary(sources: CardSources) -> str:
 
 
 def _use(weights: str, exports: Mapping[str, Mapping[str, Any]]) -> str:
-    """How the network is used in Python, and of its exported files the first of ONNX."""
+    """The use of the network in Python, and that of its first exported ONNX file where there is one."""
     code = f"""import kd_runner
 
 predict = kd_runner.load("{weights}")
 print(predict("picture.png").top(3))    # the most probable classes, each with its probability
 network, about = predict                # the bare network, and what its file says"""
-    own = markdown_code(code, "python")
+    in_python = markdown_code(code, "python")
     file = next((name for name, record in exports.items() if record.get("format") == "onnx"), None)
     if file is None:
-        return own
-    given = section(exports[file], "metadata").get("input") or "float32, as the rule below says"
+        return in_python
+    input_type = section(exports[file], "metadata").get("input") or "float32, as the rule below says"
     code = f"""import json
 
 import onnxruntime
@@ -216,8 +216,8 @@ session = onnxruntime.InferenceSession({json.dumps(_text(file))})
 classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
 (logits,) = session.run(["logits"], {{"images": images}})
 print([classes[row.argmax()] for row in logits])"""
-    rule = f"With ONNX Runtime alone, where `images` are {markdown_text(_text(given))}:"
-    return "\n\n".join([own, rule, markdown_code(code, "python")])
+    rule = f"With ONNX Runtime alone, where `images` are {markdown_text(_text(input_type))}:"
+    return "\n\n".join([in_python, rule, markdown_code(code, "python")])
 
 
 def _input(image_input: ImageInput | None, for_hub: bool) -> str:
@@ -301,13 +301,13 @@ def _results(sources: CardSources) -> str:
     images = test_images(result)
     heading = f"On the {images:,} test images, after the last epoch:" if images else "On the test images:"
     finetuned = section(sources.settings, "finetune").get("epochs")
-    told = [markdown_text(text) for text in sentences(result, finetuned if isinstance(finetuned, int) else 0)]
+    paragraphs = [markdown_text(text) for text in sentences(result, finetuned if isinstance(finetuned, int) else 0)]
     certainty = "\n".join(f"- {line}" for line in _certainty(sources, images))
-    return "\n\n".join([heading, _table(["", *stages], rows), certainty, "\n".join(f"- {text}" for text in told)])
+    return "\n\n".join([heading, _table(["", *stages], rows), certainty, "\n".join(f"- {text}" for text in paragraphs)])
 
 
 def _certainty(sources: CardSources, images: int | None) -> Iterator[str]:
-    """How sure the accuracy is: over test images for one run, and over seeds where there are several."""
+    """The certainty of the accuracy: over test images for one run, and over seeds where there are several."""
     accuracy = sources.result[STUDENT]["accuracy"]
     if images and not has_map(sources.result):
         low, high = map(percent, wilson_interval(accuracy, images))
@@ -386,7 +386,7 @@ def _exports(exports: Mapping[str, Mapping[str, Any]], words: ScoreWords) -> lis
     rows = []
     for name, record in exports.items():
         check = section(record, "check")
-        one, many = (usable_number(section(check, "latency").get(count)) for count in ("1", "64"))
+        seconds_of_1, seconds_of_64 = (usable_number(section(check, "latency").get(count)) for count in ("1", "64"))
         rows.append(
             (
                 name,
@@ -396,8 +396,8 @@ def _exports(exports: Mapping[str, Mapping[str, Any]], words: ScoreWords) -> lis
                 percent(usable_number(check.get("accuracy"))),
                 percent(usable_number(check.get("agreement"))),
                 _text(check.get("runtime")),
-                milliseconds(one),
-                milliseconds(many),
+                milliseconds(seconds_of_1),
+                milliseconds(seconds_of_64),
                 _text(section(record, "metadata").get("input")),
             )
         )
@@ -415,9 +415,9 @@ def _again(result: Mapping[str, Any]) -> str:
     ]
     command = markdown_code(shlex.join(["kd-runner", *shown]), "bash")
     has_places = any(word.endswith(f"={PATH}") for word in shown)
-    places = [f"{PATH} stands for a place on the machine of the training."] if has_places else []
+    explanation = [f"{PATH} stands for a place on the machine of the training."] if has_places else []
     versions = [(name, _value(value)) for name, value in section(result, "environment").items() if value is not None]
-    return "\n\n".join([command, *places, PROOF, _table(["made with", "version"], versions)])
+    return "\n\n".join([command, *explanation, PROOF, _table(["made with", "version"], versions)])
 
 
 def _licence() -> str:

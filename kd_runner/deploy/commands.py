@@ -1,4 +1,4 @@
-"""What the commands for a stored student have in common: messages, exit codes, devices, progress and output files.
+"""The common parts of the commands for a stored student: messages, exit codes, devices, progress and output files.
 
 Imports no torch, so that `--help` answers at once.
 """

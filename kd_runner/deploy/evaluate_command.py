@@ -100,8 +100,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
         from kd_runner.deploy.multi_label_evaluation import labels_table, measure_labels
     _refuse_without_effect(arguments)
     predictors = _predictors(arguments)
-    judged = _judged(predictors, arguments)
-    name = described(predictors)
+    judged = _judge(predictors, arguments)
+    name = network_to_describe(predictors)
     several_labels = judged.labels.dim() == 2
     measured = (measure_labels if several_labels else measure)(judged.logits, judged.labels, predictors[name].classes)
     content = {
@@ -177,14 +177,14 @@ def _files(arguments: argparse.Namespace) -> dict[str, Path]:
     return {name: path for name, path in files.items() if name in (chosen or files)}
 
 
-def described(names: Iterable[str]) -> str:
+def network_to_describe(names: Iterable[str]) -> str:
     """The name of the network whose classes and mistakes are shown: the student after its last epoch, else the last."""
     names = list(names)
     return STUDENT if STUDENT in names else names[-1]
 
 
-def _judged(predictors: Mapping[str, Predictor], arguments: argparse.Namespace) -> Judged:
-    """The logits of the networks for the pictures that the arguments name.
+def _judge(predictors: Mapping[str, Predictor], arguments: argparse.Namespace) -> Judged:
+    """Compute the logits of the networks for the pictures that the arguments name.
 
     Raises:
         SettingsError: there are none, or they are not for these networks.
@@ -198,7 +198,7 @@ def _judged(predictors: Mapping[str, Predictor], arguments: argparse.Namespace) 
         if not (folder / SETTINGS).exists():
             raise SettingsError(f"{arguments.model} is in no folder of a run: name the pictures to evaluate on")
         return judged_on_own_test(predictors, folder, arguments.trust, arguments.root, size, workers)
-    name = described(predictors)
+    name = network_to_describe(predictors)
     data = _labelled_pictures(predictors, name, arguments)
     with progress(len(data.paths)) as advance:
         judged = judged_on_folder(predictors, name, data, size, workers, advance)
@@ -289,7 +289,9 @@ def _class_lines(content: Mapping[str, Any], width: int) -> list[str]:
         cells = [percent(numbers["class_accuracy"][number]) for number in shown]
         columns.append(TextColumn(network.replace("_", " "), cells, keep=10 + rank))
     taken = [last["most_taken_for"][number] for number in shown]
-    texts = ["" if other is None else f"{classes[other['class']]} ({count(other['images'])})" for other in taken]
+    texts = [
+        "" if mistake is None else f"{classes[mistake['class']]} ({count(mistake['images'])})" for mistake in taken
+    ]
     columns.append(TextColumn("most taken for", texts, keep=5, folds=True))
     lines = [
         f"Accuracy in each class, and the class that {name.replace('_', ' ')} takes most of its mistakes for:",

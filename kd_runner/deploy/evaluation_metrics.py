@@ -1,4 +1,4 @@
-"""What is measured of networks on labelled images: every metric of a run's result, from their logits."""
+"""Metrics of networks on labelled images: every metric of a run's result, from their logits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each file format of an export needs, can do, and is written and run by."""
+"""The file formats of an export: what each needs and can do, and the functions that write and run it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Export:
     """A file that is to be written, and how.
 
     Args:
-        network: In evaluation mode, on the CPU: the input to logits [N, K].
+        network: The network, in evaluation mode and on the CPU, from its input to logits [N, K].
         sample: Two images as the network takes them.
         metadata: Texts by name, for the file.
         quantize: The numbers inside: int8, bf16 or fp16; None: float32.
@@ -73,10 +73,10 @@ class Format:
     """A file format.
 
     Args:
-        ending: Of the file's name, with its dot.
+        ending: The ending of the file's name, with its dot.
         libraries: The modules that must be there, by their whole names.
         extra: The extra of kd-runner that installs them.
-        quantized: What `--quantize` may be, and the modules that each needs beside.
+        quantized: The values that `--quantize` may have, and the modules that each needs as well.
         graph: True where the file holds the computation, and not weights alone.
         write: Writes the file, and perhaps others beside it that begin with its stem.
         open: Opens it in its own runtime; what holds weights alone also takes the packages that are trusted.

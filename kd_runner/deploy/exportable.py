@@ -21,9 +21,9 @@ class Exportable:
     """A network, what it needs to be fed, and where it came from.
 
     Args:
-        network: In evaluation mode, on the CPU; images [N, C, H, W] to logits [N, K].
+        network: The network, in evaluation mode and on the CPU, from images [N, C, H, W] to logits [N, K].
         info: The metadata of its file, as `checkpoints.load` gives it.
-        image_input: How pictures become the network's input.
+        image_input: The rule by which pictures become the network's input.
         path: The file of its weights.
         run: The folder of the run that it is of; None where there is no such folder.
     """

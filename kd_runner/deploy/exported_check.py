@@ -34,14 +34,14 @@ class Check:
     Args:
         runtime: The library that ran the file.
         images: The number of images; those of the test, or noise where there are no labels.
-        largest_difference: Of two logits.
-        largest_logit: The largest of the network's, without its sign.
+        largest_difference: The largest difference between a logit of the file and the network's.
+        largest_logit: The largest logit of the network, without its sign.
         agreement: The share of images on which both predict the same class; where an image may have several labels, of
             images and labels of which both say the same.
-        accuracy: The file's, or its mAP where an image may have several labels; None for noise.
-        network_accuracy: The network's, in PyTorch and float32.
+        accuracy: The accuracy of the file, or its mAP where an image may have several labels; None for noise.
+        network_accuracy: The accuracy of the network, in PyTorch and float32.
         latency: Median seconds of one pass of the file, by the number of images at once.
-        network_latency: That of the network, measured in turns with the file's.
+        network_latency: Median seconds of one pass of the network, measured in turns with the file.
         spread: The largest difference between the network's logits of one class for two images.
     """
 
@@ -80,7 +80,7 @@ def compare(
     Args:
         network: The network itself, of normalised images.
         chunks: Images uint8 [N, H, W, C], and their labels [N] or None, some at a time.
-        prepare: From images to what the network takes, and what the file takes.
+        prepare: A function from images to the input of the network and the input of the file.
         several_labels: True where an image may have several labels.
     """
     network_logits, file_logits, labels = [], [], []
@@ -94,26 +94,26 @@ def compare(
         if image_labels is not None:
             labels.append(image_labels)
     assert first is not None
-    expected, given = torch.cat(network_logits), torch.cat(file_logits)
+    from_network, from_file = torch.cat(network_logits), torch.cat(file_logits)
     truth = torch.cat(labels) if labels else None
     latency, network_latency = latencies(network, runtime, *first)
     return Check(
         runtime.name,
-        len(expected),
-        (expected - given).abs().max().item(),
-        expected.abs().max().item(),
-        agreement_of(expected, given, several_labels),
-        None if truth is None else _score(given, truth),
-        None if truth is None else _score(expected, truth),
+        len(from_network),
+        (from_network - from_file).abs().max().item(),
+        from_network.abs().max().item(),
+        agreement_of(from_network, from_file, several_labels),
+        None if truth is None else _score(from_file, truth),
+        None if truth is None else _score(from_network, truth),
         latency,
         network_latency,
-        (expected.amax(0) - expected.amin(0)).max().item(),
+        (from_network.amax(0) - from_network.amin(0)).max().item(),
     )
 
 
-def agreement_of(expected: Tensor, given: Tensor, several_labels: bool) -> float:
+def agreement_of(first: Tensor, second: Tensor, several_labels: bool) -> float:
     """The share of images, or of images and labels, of which both logits [N, K] say the same."""
-    same = (expected > 0) == (given > 0) if several_labels else expected.argmax(1) == given.argmax(1)
+    same = (first > 0) == (second > 0) if several_labels else first.argmax(1) == second.argmax(1)
     return same.double().mean().item()
 
 
@@ -131,18 +131,18 @@ def latencies(
     of_file, of_network = {}, {}
     with torch.inference_mode():
         for size in BATCHES:
-            images, pixels = _repeated(for_network, size), np.ascontiguousarray(_repeated(for_file, size).numpy())
-            times = interleaved([lambda p=pixels: runtime.run(p), lambda i=images: network(i)], LATENCY_SECONDS)  # type: ignore[misc]
+            images, pixels = _repeat(for_network, size), np.ascontiguousarray(_repeat(for_file, size).numpy())
+            times = time_in_turns([lambda p=pixels: runtime.run(p), lambda i=images: network(i)], LATENCY_SECONDS)  # type: ignore[misc]
             of_file[size], of_network[size] = (statistics.median(seconds) for seconds in times)
     return of_file, of_network
 
 
-def _repeated(images: Tensor, size: int) -> Tensor:
+def _repeat(images: Tensor, size: int) -> Tensor:
     """`size` images, the first of them again where there are fewer."""
     return images.repeat(-(-size // len(images)), *[1] * (images.dim() - 1))[:size].contiguous()
 
 
-def interleaved(calls: list[Callable[[], object]], seconds: float) -> list[list[float]]:
+def time_in_turns(calls: list[Callable[[], object]], seconds: float) -> list[list[float]]:
     """The seconds that each call takes, again and again in turns, so that other jobs of the machine meet all alike."""
     passes: list[list[float]] = [[] for _ in calls]
     for call in calls:

@@ -49,7 +49,7 @@ def export_file(arguments: argparse.Namespace) -> tuple[list[Path], list[str]]:
         chosen.write(what_to_write(exportable, images, arguments), written)
         try:
             runtime = chosen.open(written) if chosen.graph else chosen.open(written, arguments.trust)
-            check = checked(exportable, runtime, images, arguments)
+            check = check_file(exportable, runtime, images, arguments)
             resizing = (
                 check_resizing(runtime, exportable.image_input, arguments.layout, images) if arguments.resizes else None
             )
@@ -66,8 +66,8 @@ def export_file(arguments: argparse.Namespace) -> tuple[list[Path], list[str]]:
         for path in files:  # the file that was named last
             os.replace(path, output.parent / path.name)
     atomic.write_json(record_file(output), record_of(exportable, check, resizing, size, arguments))
-    said = summary(output, size, check, resizing, arguments, exportable.image_input.several_labels)
-    return [output.parent / path.name for path in reversed(files)], said
+    lines = summary(output, size, check, resizing, arguments, exportable.image_input.several_labels)
+    return [output.parent / path.name for path in reversed(files)], lines
 
 
 def has_resizing(arguments: argparse.Namespace, exportable: Exportable, chosen: Format) -> bool:
@@ -99,12 +99,12 @@ def output_of(arguments: argparse.Namespace, exportable: Exportable, chosen: For
         raise SettingsError(f"{output.parent} must be a folder, it is a link: --output FILE names another place")
     if output.suffix != chosen.ending:
         raise SettingsError(f"--output: must end in {chosen.ending} for --format {arguments.format}, got {output}")
-    for place in (output, *(output.with_suffix(ending) for ending in chosen.beside), record_file(output)):
-        if place.is_dir() or place.is_symlink():
-            kind = "link" if place.is_symlink() else "folder"
-            raise SettingsError(f"--output: must be a file, got {place}, a {kind}")
-        if place.exists() and (not arguments.overwrite or place.samefile(exportable.path)):
-            raise SettingsError(f"--output: {place} is there already: another name, or --overwrite")
+    for path in (output, *(output.with_suffix(ending) for ending in chosen.beside), record_file(output)):
+        if path.is_dir() or path.is_symlink():
+            kind = "link" if path.is_symlink() else "folder"
+            raise SettingsError(f"--output: must be a file, got {path}, a {kind}")
+        if path.exists() and (not arguments.overwrite or path.samefile(exportable.path)):
+            raise SettingsError(f"--output: {path} is there already: another name, or --overwrite")
     return output
 
 
@@ -178,8 +178,10 @@ def for_file(images: Tensor, rule: ImageInput, arguments: argparse.Namespace) ->
     return input_of(pictures, rule.mean, rule.std, arguments.layout)
 
 
-def checked(exportable: Exportable, runtime: Runtime, images: RunImages | None, arguments: argparse.Namespace) -> Check:
-    """The file beside the network, on the test images, or on noise where there are none."""
+def check_file(
+    exportable: Exportable, runtime: Runtime, images: RunImages | None, arguments: argparse.Namespace
+) -> Check:
+    """Compare the file with the network, on the test images, or on noise where there are none."""
     rule = exportable.image_input
 
     def prepare(pixels: Tensor) -> tuple[Tensor, Tensor]:

@@ -35,28 +35,28 @@ class ReadImage:
     resized: bool
 
 
-def read_images(given: GivenImages, image_input: ImageInput, max_pixels: int) -> Iterator[ReadImage]:
+def read_images(images: GivenImages, image_input: ImageInput, max_pixels: int) -> Iterator[ReadImage]:
     """Each of the given images as bytes in the network's shape.
 
     Args:
-        given: A path, an image of Pillow, an array or tensor uint8 ([H, W], [H, W, C], [C, H, W], or a batch
+        images: A path, an image of Pillow, an array or tensor uint8 ([H, W], [H, W, C], [C, H, W], or a batch
             [N, H, W, C] or [N, C, H, W]), or a list of these without batches.
 
     Raises:
         ValueError: an image that cannot be read; the message names it.
     """
-    if isinstance(given, (list, tuple)):
-        for number, image in enumerate(given):
+    if isinstance(images, (list, tuple)):
+        for number, image in enumerate(images):
             if isinstance(image, (list, tuple)) or getattr(image, "ndim", 0) > 3:
                 raise ValueError(
                     f"image {number}: must be a path, a picture or an array of one image, got {_kind(image)}"
                 )
             yield _read(image, image_input, max_pixels)
-    elif isinstance(given, (np.ndarray, Tensor)) and given.ndim == 4:
-        for image in _channels_last(given, image_input):
+    elif isinstance(images, (np.ndarray, Tensor)) and images.ndim == 4:
+        for image in _channels_last(images, image_input):
             yield _of_array(image, image_input, max_pixels)
     else:
-        yield _read(given, image_input, max_pixels)
+        yield _read(images, image_input, max_pixels)
 
 
 def read_file(path: Path, image_input: ImageInput, max_pixels: int) -> ReadImage:
@@ -98,9 +98,9 @@ def _of_array(image: np.ndarray, image_input: ImageInput, max_pixels: int) -> Re
     return _cut(picture_in_memory(picture, settings.color, settings.ground, max_pixels), settings)
 
 
-def _channels_last(given: np.ndarray | Tensor, image_input: ImageInput) -> np.ndarray:
+def _channels_last(images: np.ndarray | Tensor, image_input: ImageInput) -> np.ndarray:
     """An array of one image [H, W, C], or of a batch [N, H, W, C], from one in that or the other order."""
-    array = given.detach().cpu().numpy() if isinstance(given, Tensor) else given
+    array = images.detach().cpu().numpy() if isinstance(images, Tensor) else images
     if array.dtype != np.uint8:
         raise ValueError(
             f"an array of images must be uint8, 0 to 255, got {array.dtype} {list(array.shape)}; what is normalised "

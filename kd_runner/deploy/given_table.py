@@ -21,11 +21,11 @@ READ = tuple(name for name in COLUMNS if name not in (WEIGHT, GROUP))  # columns
 
 
 def table_words(model: Path, columns: Sequence[str], image_root: Path | None) -> TableWords:
-    """What is known of a table beside its content.
+    """The words about a table: what is known of it beside its content.
 
     Args:
         model: The run's folder or a file in it; where the run learned from a table, its settings say what is not typed.
-        columns: What was typed of columns, such as 'label=diagnosis'.
+        columns: The typed names of columns, such as 'label=diagnosis'.
         image_root: The typed folder that paths start from.
 
     Raises:

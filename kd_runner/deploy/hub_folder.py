@@ -70,7 +70,7 @@ def write_card(run: Path, folder: Path) -> Path:
 
 
 def card_sources(run: Path, exported: Sequence[Path] = ()) -> tuple[CardSources, dict[str, Any]]:
-    """What the card of the run's student is made of, and the record beside its weights.
+    """The sources of the card of a run's student, and the record beside its weights.
 
     Args:
         exported: Files of which the card is to tell, where they have a record and are of this student.
@@ -120,19 +120,19 @@ def _input(info: Mapping[str, Any]) -> ImageInput | None:
 
 def _accuracies_over_seeds(folder: Path) -> list[float]:
     """The test accuracies of the runs beside this one in a sweep that differ from it in their seeds alone."""
-    run = read_run(folder / RESULT)
+    this_run = read_run(folder / RESULT)
     above = folder.resolve().parent
-    if not isinstance(run, Run) or not (above / GRID).is_file():
+    if not isinstance(this_run, Run) or not (above / GRID).is_file():
         return []
     runs, _ = find_runs([above])
     alike = [
-        other
-        for other in runs
-        if set(other.words) == set(run.words)
-        and other.tested_on == run.tested_on
-        and len({other.settings_digest, run.settings_digest} - {None}) < 2
+        run
+        for run in runs
+        if set(run.words) == set(this_run.words)
+        and run.tested_on == this_run.tested_on
+        and len({run.settings_digest, this_run.settings_digest} - {None}) < 2
     ]
-    return [other.result[STUDENT]["accuracy"] for other in alike]
+    return [run.result[STUDENT]["accuracy"] for run in alike]
 
 
 def _refuse_used(target: Path, more: Sequence[Path]) -> None:

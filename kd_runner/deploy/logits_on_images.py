@@ -50,8 +50,8 @@ def judged_on_own_test(
     """The logits for the test images of the run in `folder`, as the run itself computes them.
 
     Args:
-        trust, root: As in `read_stored_data`.
-        batch_size: None: the number that the run took.
+        trust, root: The arguments of `read_stored_data` with these names.
+        batch_size: The number of images at once; None: the number that the run took.
 
     Raises:
         SettingsError: the images cannot be read, or are not for these networks.

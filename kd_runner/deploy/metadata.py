@@ -1,4 +1,4 @@
-"""What a file says of itself: how to feed it, what its outputs mean, and where it came from."""
+"""The metadata of a file: how to feed it, what its outputs mean, and where it came from."""
 
 from __future__ import annotations
 

@@ -83,5 +83,5 @@ def refuse_missing(folder: Path, files: Mapping[str, Path], network: str) -> Non
         words = shlex.quote(f"resume={folder}")
         raise SettingsError(f"{folder} has no weights yet; kd-runner {words} goes on with a run that was stopped")
     reason = "its run was not completed" if network in (STUDENT, BEST) else f"its run has no {network}"
-    others = ", ".join(f"{name} ({path.name})" for name, path in files.items())
-    raise SettingsError(f"{folder} has no {FILES[network]}: {reason}; it has {others}, which can be named instead")
+    known_files = ", ".join(f"{name} ({path.name})" for name, path in files.items())
+    raise SettingsError(f"{folder} has no {FILES[network]}: {reason}; it has {known_files}, which can be named instead")

@@ -38,11 +38,11 @@ def labels_as_table(answers: Sequence[MultiLabelAnswer], classes: Sequence[str],
     read = [answer for answer in answers if answer.error is None]
     if not read:
         return ""
-    said = [", ".join(f"{name} {percent(value)}" for name, value in answer.labels) or "none" for answer in read]
+    labels = [", ".join(f"{name} {percent(value)}" for name, value in answer.labels) or "none" for answer in read]
     nearest = [_nearest(answer, classes) for answer in read]
     columns = [
         TextColumn("picture", [answer.image for answer in read], folds=True),
-        TextColumn("labels", said, folds=True),
+        TextColumn("labels", labels, folds=True),
         TextColumn("next", nearest, keep=1, folds=True),
     ]
     return "\n".join(["", *table_lines(columns, width)[0], "", ""])

@@ -1,4 +1,4 @@
-"""What is measured of networks on images that may have several labels, from their logits, and its table."""
+"""Metrics of networks on images that may have several labels, from their logits, and the table of them."""
 
 from __future__ import annotations
 

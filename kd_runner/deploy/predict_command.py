@@ -145,7 +145,7 @@ def _multi_label_answers(
     return [MultiLabelAnswer(name, labels, probabilities) for name, labels, probabilities in rows]
 
 
-def picture_files(given: Sequence[Path]) -> list[Path]:
+def picture_files(names: Sequence[Path]) -> list[Path]:
     """The files that are named, and all pictures in and below the folders that are named.
 
     Raises:
@@ -156,7 +156,7 @@ def picture_files(given: Sequence[Path]) -> list[Path]:
     from kd_runner.datasets.tables.table_file import is_table_name
 
     paths: list[Path] = []
-    for path in (path.expanduser() for path in given):
+    for path in (path.expanduser() for path in names):
         if not path.is_dir():
             if is_table_name(path) and path.exists():
                 raise SettingsError(
@@ -200,15 +200,15 @@ def _answers(
     from kd_runner.datasets.folders.tree import decoded_name
     from kd_runner.deploy.reading import read_in_batches
 
-    said, size = 0, arguments.batch_size or predictor.batch_size
+    unreadable, size = 0, arguments.batch_size or predictor.batch_size
     names = [decoded_name(str(path)) for path in paths]
     with progress(len(paths)) as advance:
         for batch in read_in_batches(paths, [predictor.input], arguments.max_pixels, size, arguments.workers):
             answers = {number: kind(names[number], error=reason) for number, reason in batch.reasons.items()}
             for number, reason in batch.reasons.items():
-                said += 1
-                if said <= SAID:
-                    say(COMMAND, f"{names[number]} cannot be read: {reason}{' …' if said == SAID else ''}")
+                unreadable += 1
+                if unreadable <= SAID:
+                    say(COMMAND, f"{names[number]} cannot be read: {reason}{' …' if unreadable == SAID else ''}")
             if batch.numbers:
                 pixels = torch.stack([predictor.pixels_with_note(image) for image in batch.images[0]])
                 prediction = predictor.prediction(predictor.logits_of(pixels))
@@ -229,8 +229,8 @@ def as_table(answers: Sequence[Answer], width: int) -> str:
         TextColumn("probability", [percent(answer.top[0][1]) for answer in read]),
     ]
     if len(read[0].top) > 1:
-        others = [", ".join(f"{name} {percent(value)}" for name, value in answer.top[1:]) for answer in read]
-        columns.append(TextColumn("then", others, keep=1, folds=True))
+        next_classes = [", ".join(f"{name} {percent(value)}" for name, value in answer.top[1:]) for answer in read]
+        columns.append(TextColumn("then", next_classes, keep=1, folds=True))
     lines, _ = table_lines(columns, width)
     return "\n".join(["", *lines, "", ""])
 

@@ -86,7 +86,7 @@ class Predictor:
     Args:
         network: The network; images go to the device that it is on.
         about: The metadata of its file.
-        image_input: How a picture becomes its input.
+        image_input: The rule by which a picture becomes its input.
         name: The name of its file, for messages.
         max_pixels: The most pixels of a picture, width times height.
     """
@@ -164,7 +164,7 @@ class Predictor:
         """The images as the bare network wants them: float32 [N, C, H, W], normalised, on the network's device."""
         pixels = [self.pixels_with_note(image) for image in read_images(images, self.input, self.max_pixels)]
         none = torch.empty(0, *self.input.image_shape, dtype=torch.uint8)
-        return self._normalised(torch.stack(pixels) if pixels else none)
+        return self._normalise(torch.stack(pixels) if pixels else none)
 
     def read(self, path: Path) -> Tensor:
         """The picture in a file as bytes in the network's shape, uint8 [C, H, W].
@@ -185,7 +185,7 @@ class Predictor:
         """The logits, float32 [N, K] on the CPU, of bytes in the network's shape, uint8 [N, C, H, W]."""
         try:
             with torch.inference_mode():
-                logits = self.network(self._normalised(pixels)).float().cpu()
+                logits = self.network(self._normalise(pixels)).float().cpu()
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:  # a network that its file does not describe well
@@ -198,7 +198,7 @@ class Predictor:
             )
         return logits
 
-    def _normalised(self, pixels: Tensor) -> Tensor:
+    def _normalise(self, pixels: Tensor) -> Tensor:
         return self._view.normalise(pixels.to(self.device).permute(0, 2, 3, 1).contiguous())
 
     def pixels_with_note(self, image: ReadImage) -> Tensor:
@@ -210,7 +210,7 @@ class Predictor:
 
 
 def _assumption(image_input: ImageInput) -> str:
-    """What is assumed where pictures are resized, and the file does not say how those of training were."""
+    """The assumption about resizing where the file does not say how the pictures of training were resized."""
     size = f"{image_input.height} x {image_input.width} (height x width)"
     rule = f"a picture of another size is resized so that it just covers {size}, and its middle is cut out"
     if image_input.origin == "arrays":

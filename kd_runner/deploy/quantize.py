@@ -73,8 +73,8 @@ def int8_onnx(path: Path, calibration: Tensor, first: str = "") -> None:
     simpler = path.with_suffix(".simpler")
     try:
         quant_pre_process(str(path), str(simpler), skip_symbolic_shape=True)
-        kept = _nodes_before(onnx.load(str(simpler)).graph.node, first)
-        if first and not kept:
+        nodes_before = _nodes_before(onnx.load(str(simpler)).graph.node, first)
+        if first and not nodes_before:
             raise ValueError(f"no operation reads {first!r}, so that resizing cannot be told from the network")
         quantize_static(
             str(simpler),
@@ -82,7 +82,7 @@ def int8_onnx(path: Path, calibration: Tensor, first: str = "") -> None:
             Reader(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTIZED_OPERATIONS),
-            nodes_to_exclude=kept,
+            nodes_to_exclude=nodes_before,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,

@@ -24,7 +24,7 @@ class FileBatch:
 
     Args:
         numbers: The numbers of the files that were read.
-        images: Their images, for each of the wanted inputs: [inputs][files].
+        images: The images of these files, for each of the wanted inputs: [inputs][files].
         reasons: Why the other files cannot be read, by their numbers.
     """
 
@@ -44,13 +44,13 @@ def read_in_batches(
     """
     with ThreadPoolExecutor(workers or min(MOST_WORKERS, os.cpu_count() or 1)) as pool:
 
-        def started(first: int) -> list[Future[list[ReadImage] | str]]:
+        def start(first: int) -> list[Future[list[ReadImage] | str]]:
             return [pool.submit(_read, path, inputs, max_pixels) for path in paths[first : first + size]]
 
-        waiting = started(0)
+        waiting = start(0)
         try:
             for first in range(0, len(paths), size):
-                current, waiting = waiting, started(first + size)
+                current, waiting = waiting, start(first + size)
                 results = {first + number: future.result() for number, future in enumerate(current)}
                 read = {number: images for number, images in results.items() if not isinstance(images, str)}
                 reasons = {number: reason for number, reason in results.items() if isinstance(reason, str)}

@@ -47,7 +47,7 @@ def weights(positions: Tensor, stored: Tensor, resized: Tensor, size: int) -> Te
 
     Args:
         positions: 0, 1, … for the stored pixels of a row or column, int64 [stored].
-        stored: Their number.
+        stored: The number of stored pixels.
         resized: The number of pixels that the row becomes, of which the middle `size` are kept; int64.
     """
     excess = resized - size

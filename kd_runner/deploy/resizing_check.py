@@ -28,12 +28,12 @@ FACTORS = ((1.0, 1.0), (2.0, 2.0), (1.4, 2.3), (3.1, 1.2), (0.6, 0.9), (1.0, 5.0
 
 @dataclass(frozen=True)
 class ResizingCheck:
-    """What a file gives for whole pictures, beside what it gives for the same pictures resized and cut by Pillow.
+    """The outputs of a file for whole pictures, beside those for the same pictures resized and cut by Pillow.
 
     Args:
-        pictures: Their number.
+        pictures: The number of pictures.
         origin: `files`, the test pictures in their own sizes, or `arrays`, images that were brought to other sizes.
-        largest_difference: Of two logits.
+        largest_difference: The largest difference between two logits.
         agreement: The share of pictures for which both are of the same class.
     """
 
@@ -69,17 +69,17 @@ def check_resizing(
     """Give the file pictures of many sizes, and the same pictures cut by Pillow to the network's size.
 
     Args:
-        images: Those of the run; None: noise.
+        images: The images of the run; None: noise.
     """
     settings = image_input.pixel_settings(MAX_PIXELS)
     pairs = [
         [runtime.run(in_layout(pixels, layout)) for pixels in (whole_picture(picture), cut_picture(picture, settings))]
         for picture in pictures(settings, images)
     ]
-    whole, cut = (torch.from_numpy(np.concatenate(parts)).float() for parts in zip(*pairs, strict=True))
-    agreement = agreement_of(whole, cut, image_input.several_labels)
+    uncut, cut = (torch.from_numpy(np.concatenate(parts)).float() for parts in zip(*pairs, strict=True))
+    agreement = agreement_of(uncut, cut, image_input.several_labels)
     has_files = images is not None and images.files is not None
-    return ResizingCheck(len(whole), "files" if has_files else "arrays", (whole - cut).abs().max().item(), agreement)
+    return ResizingCheck(len(uncut), "files" if has_files else "arrays", (uncut - cut).abs().max().item(), agreement)
 
 
 def pictures(settings: PixelSettings, images: RunImages | None) -> Iterator[Image.Image]:

@@ -54,7 +54,7 @@ def images_of_run(
     """The images of the run in `folder`, which may be anyone's; as `read_stored_data` reads them.
 
     Args:
-        with_files: Also give the test pictures in their own sizes, where they are files.
+        with_files: True for the test pictures in their own sizes as well, where they are files.
 
     Raises:
         SettingsError: the settings or the images cannot be read.

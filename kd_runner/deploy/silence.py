@@ -1,4 +1,4 @@
-"""What exporters and quantizers tell their developers, kept from the terminal."""
+"""Silence for exporters and quantizers: what they tell their developers is kept from the terminal."""
 
 from __future__ import annotations
 

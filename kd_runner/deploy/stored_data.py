@@ -37,7 +37,7 @@ class StoredData:
 
     Args:
         splits: The images of the run.
-        settings: What its folder says of its images and its evaluation.
+        settings: The settings of its images and its evaluation, which its folder records.
         result: The content of its result.json; empty where there is none.
     """
 
@@ -58,8 +58,8 @@ class StoredData:
     def batch_size(self) -> int:
         """The number of images at once in the run's evaluation: its batch size, or more."""
         _, height, width = self.splits.image_shape
-        said = evaluation_batch_of(self.result)
-        return said or max(self.settings.batch_size, evaluation_batch(height, width))
+        recorded = evaluation_batch_of(self.result)
+        return recorded or max(self.settings.batch_size, evaluation_batch(height, width))
 
 
 @contextmanager
@@ -70,8 +70,8 @@ def read_stored_data(
 
     Args:
         trust: Packages that a person typed; the run's own record extends no trust.
-        root: Where the images are now; None: where they were.
-        residency: Where decoded images stay; None: as the run's settings say.
+        root: The place of the images now; None: where they were.
+        residency: The place where decoded images stay; None: as the run's settings say.
 
     Raises:
         SettingsError: the settings or the images cannot be read.
@@ -80,13 +80,13 @@ def read_stored_data(
     fields = {field.alias or name for name, field in DatasetSettings.model_fields.items()} - {"_target_"}
     node = {name: value for name, value in settings.dataset.items() if name not in fields}
     node |= _recorded_class_names(folder, node)
-    kept = residency or settings.dataset.get("residency", "auto")
+    chosen = residency or settings.dataset.get("residency", "auto")
     with TemporaryDirectory(prefix="kd_runner_") as unpacked:
         in_archive = isinstance(node.get("root"), str) and is_archive(Path(node["root"]).expanduser())
         safe = {"download": False, "cache": unpacked if in_archive else None}
         try:
             node = _with_arguments(node, "dataset", safe, trust)
-            splits = build(node, "dataset", trust, ("datasets",), seed=settings.data_seed, residency=kept)
+            splits = build(node, "dataset", trust, ("datasets",), seed=settings.data_seed, residency=chosen)
         except SettingsError as error:
             is_gone = str(error).startswith("dataset.root: no ")
             moved = "; where the images lie elsewhere now, name their folder with --root" if is_gone else ""

@@ -1,4 +1,4 @@
-"""What a run's folder, which may be anyone's, says of its images and of how its networks were evaluated.
+"""The settings of images and evaluation in a run's folder, which may be anyone's.
 
 The one reader of these settings: evaluation, exports and proofs have them from here.
 """
@@ -66,7 +66,7 @@ def read_settings(folder: Path, root: str | None = None) -> StoredSettings:
     """The settings of the run in `folder`.
 
     Args:
-        root: Where the images are now; None: where they were.
+        root: The place of the images now; None: where they were.
 
     Raises:
         SettingsError: they cannot be read, or are hidden.

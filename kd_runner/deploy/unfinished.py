@@ -43,9 +43,9 @@ def unfinished_folder(output: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def remove_abandoned_folders(place: Path) -> None:
-    """Delete the folders of exports in `place` that no living process has locked."""
-    for folder in place.iterdir():
+def remove_abandoned_folders(parent: Path) -> None:
+    """Delete the folders of exports in `parent` that no living process has locked."""
+    for folder in parent.iterdir():
         if not ABANDONED.fullmatch(folder.name) or is_link(folder) or not folder.is_dir():
             continue
         lock = lock_of(folder / LOCK, timeout=0)
@@ -56,10 +56,10 @@ def remove_abandoned_folders(place: Path) -> None:
             continue
 
 
-def _locked_folder(place: Path) -> tuple[Path, FileLock]:
-    """A new folder in `place`, and its lock, which this process holds where the file system has locks."""
+def _locked_folder(parent: Path) -> tuple[Path, FileLock]:
+    """A new folder in `parent`, and its lock, which this process holds where the file system has locks."""
     for _ in range(ATTEMPTS):
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         lock = lock_of(folder / LOCK, timeout=0)
         try:
             lock.acquire()
@@ -70,4 +70,4 @@ def _locked_folder(place: Path) -> tuple[Path, FileLock]:
         except NO_LOCKS:
             (folder / FILES).mkdir(exist_ok=True)
         return folder, lock
-    raise FileExistsError(f"other exports delete what is made in {place}")
+    raise FileExistsError(f"other exports delete what is made in {parent}")

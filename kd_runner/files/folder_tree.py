@@ -41,7 +41,7 @@ class Tree:
     def _resolved_root(self) -> str:
         return os.path.realpath(self.root)
 
-    def resolved(self, path: str) -> str:
+    def resolve(self, path: str) -> str:
         """The path of a folder below the root, without links: those in the tree have none below the root."""
         root = str(self.root)
         if path in self.names and root == os.curdir:
@@ -58,8 +58,8 @@ class Tree:
         """The paths of the folders that hold a name, numbers in their order."""
         known = self._folders_by_name
         if name not in known:
-            found = [path for path, names in self.names.items() if name in names]
-            known[name] = sorted(found, key=natural)
+            holders = [path for path, names in self.names.items() if name in names]
+            known[name] = sorted(holders, key=natural)
         return known[name]
 
     def has(self, folder: str, name: str) -> bool:

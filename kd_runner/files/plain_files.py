@@ -50,10 +50,10 @@ def _read_up_to(handle: int, size: int, most: int) -> bytes:
             room for `most` takes longer than to read a small file.
     """
     pieces = [os.read(handle, min(size + 1, most))]
-    left = most - len(pieces[0])
-    while left > 0 and (piece := os.read(handle, min(left, PIECE))):
+    remaining = most - len(pieces[0])
+    while remaining > 0 and (piece := os.read(handle, min(remaining, PIECE))):
         pieces.append(piece)
-        left -= len(piece)
+        remaining -= len(piece)
     return b"".join(pieces)
 
 

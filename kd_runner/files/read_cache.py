@@ -1,4 +1,4 @@
-"""What files said when they were last read, so that a report of thousands of runs reads only those that are new.
+"""A memory of what files said, so that a report of thousands of runs reads only the files that are new.
 
 The cache is one file beside the report, and only a memory of what other files say: a report without it is the same. A
 file is taken to be as it was where its size, its times of change to the nanosecond, its number on the disk and the disk
@@ -50,7 +50,7 @@ class ReadCache:
     """Values that were made of files, by the files.
 
     Args:
-        path: Where the cache lies; None to remember nothing.
+        path: The file of the cache; None to remember nothing.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -64,7 +64,7 @@ class ReadCache:
             self._load(path)
 
     def value(self, kind: str, path: Path, read: Callable[[Path], Any]) -> Any:
-        """What `read` makes of the file at `path`: plain data, which JSON can hold, with texts as keys.
+        """The value that `read` makes of the file at `path`: plain data, which JSON can hold, with texts as keys.
 
         Args:
             kind: A name for what `read` does, which depends on the content of the file alone.
@@ -82,10 +82,10 @@ class ReadCache:
         return values[0] if values else json.loads(line)
 
     def line(self, kind: str, path: Path, read: Callable[[Path], bytes]) -> bytes:
-        """What `read` makes of the file at `path`: text without line breaks and tabs.
+        """The line that `read` makes of the file at `path`: text without line breaks and tabs.
 
         Args:
-            kind: As in `value`.
+            kind: A name for what `read` does, as for `value`.
             read: A function that gives the text; an empty one is not remembered.
         """
         state = None if self.path is None else state_of(path)
@@ -121,7 +121,7 @@ class ReadCache:
         return following
 
     @property
-    def unchanged(self) -> bool:
+    def is_unchanged(self) -> bool:
         """True where all files were as they are remembered, and no other is remembered."""
         return not self._read and 0 < len(self._kept) == len(self._known)
 
@@ -130,7 +130,7 @@ class ReadCache:
         if (
             self.path is None
             or not self.writes
-            or self.unchanged
+            or self.is_unchanged
             or len(self._kept) < FEWEST
             or not self._may_replace(self.path)
         ):
@@ -176,7 +176,7 @@ class ReadCache:
 
 
 def state_of(path: Path) -> bytes | None:
-    """What changes whenever a file does; None for what is no settled file."""
+    """A text that changes whenever a file does; None for anything that is no settled file."""
     try:
         status = path.lstat()
     except (OSError, ValueError):
@@ -200,10 +200,10 @@ def code_version() -> str:
 
 def _places_of(sign: bytes, text: bytes, start: int, end: int) -> Iterator[int]:
     """The places of a sign between two places in a text, which is not copied for that: it is long."""
-    place = text.find(sign, start, end)
-    while place >= 0:
-        yield place
-        place = text.find(sign, place + 1, end)
+    index = text.find(sign, start, end)
+    while index >= 0:
+        yield index
+        index = text.find(sign, index + 1, end)
 
 
 def _checksum(content: bytes) -> bytes:

@@ -149,7 +149,7 @@ class _Average(_Part):
 
 
 class _WithSeveralLabels(_Part):
-    """What a network has where an image may have several labels."""
+    """The metrics of a network where an image may have several labels."""
 
     map: Share | None = None
     val_map: Share | None = None

@@ -121,7 +121,7 @@ class MissingRun:
 
     Args:
         words: Its overrides, joined with spaces.
-        seeds: As those of a run; empty where only its overrides say them.
+        seeds: The seeds, as in `Run`; empty where only its overrides say them.
     """
 
     folder: Path
@@ -156,11 +156,11 @@ def all_runs(
     cache = cache or ReadCache()
     for tree in trees if trees is not None else trees_below(folders):
         for path in tree.holding(RESULT):
-            resolved = tree.resolved(path)
+            resolved = tree.resolve(path)
             if not _is_earlier(path) and resolved not in runs:
                 runs[resolved] = read_run(Path(path) / RESULT, cache)
         for job, overrides in [*_jobs_of_sweeps(tree), *_begun_runs(tree)]:
-            resolved = tree.resolved(job)
+            resolved = tree.resolve(job)
             if resolved not in runs:
                 folder = Path(job)
                 overrides = _typed_overrides(folder) if overrides is None else overrides
@@ -263,7 +263,7 @@ def read_run(path: Path, cache: ReadCache | None = None) -> Run | MissingRun:
     """The run of a result.json.
 
     Args:
-        cache: What was read earlier; None to read the file.
+        cache: The memory of what was read earlier; None to read the file.
     """
     result, left_out, wrong = _result_in(path).value if cache is None else cache.value(RESULT, path, _result_in)
     if wrong:

@@ -25,7 +25,7 @@ class ScoreWords:
 
     Args:
         name: Its name, such as in 'validation accuracy'.
-        verb: What a network is with it, such as in 'is right on 93.20 % of the test images'.
+        verb: The words before the number, such as in 'is right on 93.20 % of the test images'.
         of: The word between its number and its images.
         short: The word before a second number in the same sentence.
     """

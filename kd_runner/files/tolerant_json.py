@@ -30,7 +30,7 @@ def json_of(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def json_and_text_of(path: Path) -> tuple[dict[str, Any], str, bytes]:
-    """As `json_of`, and the text of the file, empty where the object is not what it says to the letter."""
+    """The pair of `json_of`, and the text of the file: empty where the object is not what it says to the letter."""
     try:
         raw = read_plain(path)
         content = json.loads(raw)

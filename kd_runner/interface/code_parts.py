@@ -66,9 +66,9 @@ def parts_of_code(thing: Any, must: bool, texts: Texts) -> Iterator[str]:
     yield source or ""
     functions = _wrapped_functions(thing)
     if functions and (source is None or functions[-1].__name__ == "<lambda>"):  # a line may have several
-        yield _compiled(functions[-1].__code__)
+        yield _text_of_bytecode(functions[-1].__code__)
     for function in functions[:-1]:
-        yield _source_of(function.__code__) or _compiled(function.__code__)
+        yield _source_of(function.__code__) or _text_of_bytecode(function.__code__)
     for function in functions:
         yield from _parts_of_function(function, must and function is functions[-1], texts)
     if inspect.isclass(thing):
@@ -188,9 +188,9 @@ def _names_in_code(code: CodeType) -> list[str]:
     return sorted({*code.co_names, *inner})
 
 
-def _compiled(code: CodeType) -> str:
-    """What Python runs in place of a source."""
-    values = [_compiled(value) if isinstance(value, CodeType) else _constant(value) for value in code.co_consts]
+def _text_of_bytecode(code: CodeType) -> str:
+    """The bytecode that Python runs, as a text in place of a source."""
+    values = [_text_of_bytecode(value) if isinstance(value, CodeType) else _constant(value) for value in code.co_consts]
     return f"{code.co_code.hex()} {values} {code.co_names} {code.co_varnames}"
 
 

@@ -159,13 +159,13 @@ class Description:
         yield f"frozen {[name for name, weight in network.named_parameters() if not weight.requires_grad]}"
         if isinstance(network, torch.jit.ScriptModule):
             yield _graph_of(network)
-        for place, module in modules.items():
+        for path, module in modules.items():
             for name in sorted(module._non_persistent_buffers_set):  # which are not in its state
-                yield f"{place}.{name}: {self.refer(module._buffers[name], False)}"
+                yield f"{path}.{name}: {self.refer(module._buffers[name], False)}"
             for name, value in sorted(vars(module).items()):
                 if name not in BOOKKEEPING:
-                    is_in_view = place == "" and not name.startswith("_")
-                    yield f"{place}.{name}: {self.refer(value, must and is_in_view)}"
+                    is_in_view = path == "" and not name.startswith("_")
+                    yield f"{path}.{name}: {self.refer(value, must and is_in_view)}"
 
     def _parts_of_instance(self, thing: Any, must: bool) -> Iterator[str]:
         # A library's class without a dictionary may keep in its slots what it has computed, as a path does.
@@ -182,7 +182,7 @@ class Description:
             yield from (f"{name}: {value!r}" for name, value in in_view.items() if type(value) in PLAIN)
 
     def _attributes_of_own(self, collection: object) -> Iterator[str]:
-        """What a list or dictionary of a class of one's own has beside its values."""
+        """The attributes that a list or dictionary of a person's own class has beside its values."""
         if is_own(type(collection).__module__):
             yield self.refer(type(collection), False)
             attributes = _attributes(collection) or {}
@@ -222,9 +222,9 @@ def _attributes(thing: Any) -> dict[str, Any] | None:
         names = vars(kind).get("__slots__", ())
         for name in (names,) if isinstance(names, str) else names:
             is_private = name.startswith("__") and not name.endswith("__")
-            place = f"_{kind.__name__.lstrip('_')}{name}" if is_private else name
-            if place not in ("__dict__", "__weakref__") and hasattr(thing, place):
-                slots[place] = getattr(thing, place)
+            attribute = f"_{kind.__name__.lstrip('_')}{name}" if is_private else name
+            if attribute not in ("__dict__", "__weakref__") and hasattr(thing, attribute):
+                slots[attribute] = getattr(thing, attribute)
     if not slots and not hasattr(thing, "__dict__"):
         return None
     return dict(sorted({**slots, **getattr(thing, "__dict__", {})}.items(), key=lambda item: str(item[0])))

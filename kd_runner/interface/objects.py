@@ -70,9 +70,9 @@ def _importable_name(thing: Any) -> str | None:
     module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", "")
     if module in (None, "__main__") or not re.fullmatch(r"\w+", name):
         return None
-    found = getattr(sys.modules.get(str(module)), name, None)
+    imported = getattr(sys.modules.get(str(module)), name, None)
     try:
         inspect.getfile(thing)
     except (OSError, TypeError):
         return None
-    return f"{module}.{name}" if found is thing else None
+    return f"{module}.{name}" if imported is thing else None

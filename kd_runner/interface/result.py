@@ -116,9 +116,9 @@ class RunResult:
         """The table and the pictures of the run, as a notebook shows them."""
         folder = read_folder(self.folder)
         rows = _rows(self.numbers)
-        told = "".join(f"<p>{html.escape(line)}</p>" for line in sentences(self.numbers, folder.finetune_epochs))
+        paragraphs = "".join(f"<p>{html.escape(line)}</p>" for line in sentences(self.numbers, folder.finetune_epochs))
         page = html.escape(str(self.report))
-        return f"<div>{rows}{told}{''.join(_pictures(folder))}<p><code>{page}</code></p></div>"
+        return f"<div>{rows}{paragraphs}{''.join(_pictures(folder))}<p><code>{page}</code></p></div>"
 
 
 def _rows(numbers: Mapping[str, Any]) -> str:

@@ -50,27 +50,27 @@ def run(
         SettingsError: settings that cannot work; nothing was trained.
         RunFailed: a stage could not be finished.
     """
-    given, trust = _with_targets({name.replace("__", "."): value for name, value in settings.items()})
-    typed_words, folder = resumed_run(words, given, folder, config_dir)
-    given.pop(RESUME, None)
-    place = Path(folder).expanduser() if folder is not None else RUNS / f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}"
-    with _printed(quiet):
+    values, trust = _with_targets({name.replace("__", "."): value for name, value in settings.items()})
+    typed_words, folder = resumed_run(words, values, folder, config_dir)
+    values.pop(RESUME, None)
+    run_folder = Path(folder).expanduser() if folder is not None else RUNS / f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}"
+    with _print_log(quiet):
         with collected_notes() as notes:
-            composed = composed_settings(typed_words, given, trust, config_dir)
+            composed = composed_settings(typed_words, values, trust, config_dir)
         logging.getLogger(__name__).info("starting  %s", composed.in_short)
-        own = None if config_dir is None else Path(config_dir).expanduser()
+        options_folder = None if config_dir is None else Path(config_dir).expanduser()
         checked, typed = composed.settings, composed.overrides
-        result = run_settings(checked, place, typed, composed.secrets, notes, (), config_dir=own)
-    return RunResult(place.absolute(), with_scores(result))
+        result = run_settings(checked, run_folder, typed, composed.secrets, notes, (), config_dir=options_folder)
+    return RunResult(run_folder.absolute(), with_scores(result))
 
 
 def _with_targets(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The settings with a `_target_` in place of each object, and the packages that the program vouches for by it."""
     trust: list[str] = []
 
-    def named(value: Any, key: str) -> Any:
+    def with_names(value: Any, key: str) -> Any:
         if isinstance(value, Mapping):
-            inner = {name: named(part, key if name == TARGET else f"{key}.{name}") for name, part in value.items()}
+            inner = {name: with_names(part, key if name == TARGET else f"{key}.{name}") for name, part in value.items()}
             target = inner.get(TARGET)
             return inner | ({TARGET: target[TARGET]} if isinstance(target, dict) else {})
         if isinstance(value, PLAIN) or hasattr(value, "item"):
@@ -79,11 +79,11 @@ def _with_targets(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str
         trust.extend([package] if package else [])
         return {TARGET: target}
 
-    return {key: named(value, key) for key, value in settings.items()}, trust
+    return {key: with_names(value, key) for key, value in settings.items()}, trust
 
 
 @contextmanager
-def _printed(quiet: bool) -> Iterator[None]:
+def _print_log(quiet: bool) -> Iterator[None]:
     """Print the log's lines of kd-runner in this block, unless the program has a handler of its own."""
     logger = logging.getLogger("kd_runner")
     level, handler = logger.level, logging.StreamHandler(sys.stdout)

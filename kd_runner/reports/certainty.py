@@ -1,4 +1,4 @@
-"""How sure the gain of one run is, in a sentence for the places that do not begin with a verdict."""
+"""The certainty of the gain of one run, in a sentence for the places that do not begin with a verdict."""
 
 from __future__ import annotations
 

@@ -27,9 +27,11 @@ def class_table(analysis: Mapping[str, Any]) -> dict[str, Any] | None:
     if not analysis.get("classes") or not images or (networks.get(STUDENT) or {}).get("class_f1") is None:
         return None
     student = networks[STUDENT]
-    others = [stage for stage in STAGES if stage != STUDENT and (networks.get(stage) or {}).get("class_f1") is not None]
+    other_stages = [
+        stage for stage in STAGES if stage != STUDENT and (networks.get(stage) or {}).get("class_f1") is not None
+    ]
     columns = [student.get("class_precision"), student.get("class_accuracy"), student["class_f1"]]
-    columns += [networks[stage]["class_f1"] for stage in others]
+    columns += [networks[stage]["class_f1"] for stage in other_stages]
     names = [name["middle"] for name in class_names(analysis)]
     if any(column is None or len(column) != len(names) for column in (*columns, images)):
         return None  # of a file that was edited
@@ -41,7 +43,13 @@ def class_table(analysis: Mapping[str, Any]) -> dict[str, Any] | None:
     ]
     more = f" Shown are the {len(rows):,} of {len(names):,} classes in which the student's F1 is lowest."
     return {
-        "headings": ["test images", "student's precision", "recall", "F1", *(f"{stage}'s F1" for stage in others)],
+        "headings": [
+            "test images",
+            "student's precision",
+            "recall",
+            "F1",
+            *(f"{stage}'s F1" for stage in other_stages),
+        ],
         "rows": rows,
         "note": NOTE + (more if len(names) > MOST_ROWS else ""),
     }

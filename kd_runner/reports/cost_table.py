@@ -49,7 +49,7 @@ def _stages(result: Mapping[str, Any]) -> list[str]:
 
 
 def _predicting(result: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    many = value_at(result[STUDENT], ("inference", "many", "images"))
+    images_at_once = value_at(result[STUDENT], ("inference", "many", "images"))
     for name, keys, text, words in ROWS:
         numbers = {stage: value_at(result[stage], keys) for stage in _stages(result)}
         if all(number is None for number in numbers.values()):
@@ -57,7 +57,7 @@ def _predicting(result: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
         cells = list(map(text, numbers.values()))
         if result.get(TEACHER):
             cells.append(beside(numbers[STUDENT], numbers[TEACHER], words))
-        yield name.format(many=count(many)), cells
+        yield name.format(many=count(images_at_once)), cells
 
 
 def beside(student: float | None, teacher: float | None, words: Words) -> str:

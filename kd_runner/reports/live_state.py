@@ -1,4 +1,4 @@
-"""What a sweep is doing now, by the files in its folder: how many runs have ended, which run where, the time left."""
+"""The state of a sweep, by the files in its folder: how many runs have ended, which run where, the time left."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def live_state(leaderboard: Leaderboard, sources: Sources) -> dict[str, Any]:
     done, total = len(leaderboard.runs), len(leaderboard.runs) + len(leaderboard.missing)
     words = [f"{done:,} of {number_of(total, 'run')} done"]
     words += [f"{kinds[kind]:,} {word}" for kind, word in WORDS.items() if kinds[kind]]
-    others = sum(kinds.values()) - sum(kinds[kind] for kind in WORDS)
-    words += [f"{others:,} without a result"] if others else []
+    without_result = sum(kinds.values()) - sum(kinds[kind] for kind in WORDS)
+    words += [f"{without_result:,} without a result"] if without_result else []
     running = [run for run in leaderboard.missing if _kind(run) == "running"]
     common = _common_words(leaderboard)
-    left = seconds_left(leaderboard.runs, sum(kinds[kind] for kind in OPEN)) if running else None
+    time_left = seconds_left(leaderboard.runs, sum(kinds[kind] for kind in OPEN)) if running else None
     return {
         "counts": ", ".join(words),
-        "left": "" if left is None else f"about {clock(left)} left",
+        "left": "" if time_left is None else f"about {clock(time_left)} left",
         "running": [*_networks(sources), *(_row(_name(run, common), run.folder) for run in running)][:MOST_RUNNING],
     }
 
@@ -69,8 +69,8 @@ def _common_words(leaderboard: Leaderboard) -> set[str]:
 
 def _name(run: MissingRun, common: Collection[str]) -> str:
     """A run's folder, and the words that not all have."""
-    own = [word for word in _words(run) if word not in common]
-    return ": ".join([run.folder.name, *([" ".join(own)] if own else [])])
+    telling_words = [word for word in _words(run) if word not in common]
+    return ": ".join([run.folder.name, *([" ".join(telling_words)] if telling_words else [])])
 
 
 def _words(run: MissingRun) -> list[str]:
@@ -116,5 +116,5 @@ def _row(name: str, folder: Path) -> list[str]:
     accuracy = tolerant_json.usable_number(accuracies[-1]) if isinstance(accuracies, list) and accuracies else None
     seconds = tolerant_json.number(state.get("seconds_per_epoch")) * max(0, epochs - epoch)
     stage, where = (text if isinstance(text, str) else "" for text in (state.get("stage"), state.get("where")))
-    left = clock(seconds) if epoch else ""
-    return [name, stage, f"{epoch}/{epochs}", bare_percent(accuracy, ""), left, where]
+    time_left = clock(seconds) if epoch else ""
+    return [name, stage, f"{epoch}/{epochs}", bare_percent(accuracy, ""), time_left, where]

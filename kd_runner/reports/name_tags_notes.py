@@ -1,4 +1,4 @@
-"""What a person said about a run: its name, its tags and its notes. They change nothing else."""
+"""The words of a person about a run: its name, its tags and its notes. They change nothing else."""
 
 from __future__ import annotations
 

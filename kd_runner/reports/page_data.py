@@ -1,4 +1,4 @@
-"""What the interactive page of a large sweep is drawn from: columns of texts and numbers, as JSON in the page.
+"""The data of the interactive page of a large sweep: columns of texts and numbers, as JSON in the page.
 
 A column of texts that repeat is a list of its values and, for each row, the index of one. Accuracies are whole numbers
 of 0.01 points. Curves are two bytes an epoch, in base64. Nothing in it is HTML: the page's script makes texts of it.
@@ -52,7 +52,7 @@ def page_data(leaderboard: Leaderboard, out: Path, sources: Sources) -> Markup:
     return Markup(text.replace("<", "\\u003c"))
 
 
-def coded(values: Sequence[Hashable]) -> dict[str, Any]:
+def encode_column(values: Sequence[Hashable]) -> dict[str, Any]:
     """A column: its values, or where they repeat each once, and their indices."""
     unique = {value: number for number, value in enumerate(dict.fromkeys(values))}
     if 2 * len(unique) > len(values):
@@ -69,7 +69,7 @@ def _columns(leaderboard: Leaderboard) -> Iterator[dict[str, Any]]:
             "text": column.key in TEXTS,
             "hidden": column.key in HIDDEN,
             "drawn": column.key not in TEXTS and column.heading not in NOT_DRAWN and column.key != "rank",
-            **coded([column.text(row) for row in leaderboard.rows]),
+            **encode_column([column.text(row) for row in leaderboard.rows]),
         }
 
 
@@ -78,12 +78,11 @@ def _settings(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
     overrides = [dict(word.partition("=")[::2] for word in group.words) for group in groups]
     for key, values in values_by_setting(overrides).items():
         if len(values) > 1 or any(key not in settings for settings in overrides):
-            yield {"title": key, **coded([settings.get(key, "") for settings in overrides])}
+            yield {"title": key, **encode_column([settings.get(key, "") for settings in overrides])}
 
 
 def _curves(groups: Sequence[Group]) -> dict[str, Any] | None:
-    """For each row, the mean and the standard deviation of the students' accuracy on the validation images, and of
-    how many runs.
+    """The curves of each row: mean and standard deviation of the students' validation accuracy, and the number of runs.
 
     Of many epochs some are left out, the same distances apart; `epochs` says which are there.
     """
@@ -94,15 +93,15 @@ def _curves(groups: Sequence[Group]) -> dict[str, Any] | None:
     epochs = np.unique(np.linspace(1, longest, min(longest, MOST_EPOCHS)).round().astype(int))
     table = np.full((2, len(histories), len(epochs)), NO_VALUE, "<u2")
     for row, (mean, spread, _) in enumerate(histories):
-        there = epochs[epochs <= len(mean)]
+        shown_epochs = epochs[epochs <= len(mean)]
         for kind, values in enumerate((mean, spread)):
-            shares = values[there - 1]
+            shares = values[shown_epochs - 1]
             known = np.isfinite(shares)
-            table[kind, row, : len(there)][known] = np.rint(shares[known].clip(0, 1) * (NO_VALUE - 1))
+            table[kind, row, : len(shown_epochs)][known] = np.rint(shares[known].clip(0, 1) * (NO_VALUE - 1))
     return {
         "epochs": epochs.tolist(),
         "rows": len(histories),
-        "runs": coded([runs for *_, runs in histories]),
+        "runs": encode_column([runs for *_, runs in histories]),
         "mean": base64.b64encode(table[0].tobytes()).decode(),
         "spread": base64.b64encode(table[1].tobytes()).decode() if any(len(group.runs) > 1 for group in groups) else "",
     }
@@ -125,22 +124,23 @@ def _history(group: Group) -> tuple[np.ndarray, np.ndarray, int]:
 def _runs(leaderboard: Leaderboard, out: Path, sources: Sources) -> dict[str, Any]:
     """All runs, those with a result first, in the order of their rows."""
     runs, missing = list(run_rows(leaderboard.groups, out, sources)), leaderboard.missing
-    others = [missing_row(run, out, sources) for run in missing]
+    missing_rows = [missing_row(run, out, sources) for run in missing]
     accuracies = {
-        stage: [_ten_thousandths(run[stage]) for run in runs] + [None] * len(others) for stage in (*STAGES, "gain")
+        stage: [_ten_thousandths(run[stage]) for run in runs] + [None] * len(missing_rows)
+        for stage in (*STAGES, "gain")
     }
-    every = [*runs, *others]
+    every = [*runs, *missing_rows]
     return {
-        "row": [run["rank"] - 1 for run in runs] + [-1] * len(others),
-        "words": coded(["" for _ in runs] + [run["words"] for run in others]),
-        "seed": coded([run["seed"] for run in every]),
-        "status": coded([run["status"] for run in every]),
+        "row": [run["rank"] - 1 for run in runs] + [-1] * len(missing_rows),
+        "words": encode_column(["" for _ in runs] + [run["words"] for run in missing_rows]),
+        "seed": encode_column([run["seed"] for run in every]),
+        "status": encode_column([run["status"] for run in every]),
         **accuracies,
         "folder": [run["folder"] for run in every],
         # Where a link needs a name in another form; the names of most folders can stand in it as they are.
         "hrefs": {str(n): run["href"] for n, run in enumerate(every) if run["href"] != run["folder"]},
-        "page": coded([bool(run["link"]) for run in every]),
-        "log": coded([run["log"] for run in every]),
+        "page": encode_column([bool(run["link"]) for run in every]),
+        "log": encode_column([run["log"] for run in every]),
     }
 
 
@@ -153,7 +153,7 @@ def run_rows(groups: Sequence[Group], out: Path, sources: Sources) -> Iterator[d
             yield {
                 "rank": rank,
                 "name": group.name,
-                "seed": _seed(run),
+                "seed": _seed_in_words(run),
                 "status": "completed",
                 **accuracies,
                 "gain": gain,
@@ -162,12 +162,12 @@ def run_rows(groups: Sequence[Group], out: Path, sources: Sources) -> Iterator[d
 
 
 def missing_row(run: MissingRun, out: Path, sources: Sources) -> dict[str, Any]:
-    """The same for a run without a result."""
+    """The entry of a run without a result, as `run_rows` gives those with one."""
     seeds = run.seeds[0] if run.seeds else ""
     return {"words": run.words, "seed": seeds, "status": run.reason, **links(run.folder, out, sources)}
 
 
-def _seed(run: Run) -> str:
+def _seed_in_words(run: Run) -> str:
     seed = run.seeds[0] if run.seeds[1] == "0" else f"{run.seeds[0]}, data {run.seeds[1]}"
     return seed if run.fold is None else f"{seed}, fold {run.fold}"
 

@@ -34,7 +34,7 @@ def peer_sentences(result: Mapping[str, Any]) -> list[str]:
     named = [f"{peer['stage']} ({percent(peer['accuracy'])})" for peer in peers]
     student = f"the student ({percent(result['student']['accuracy'])})"
     ensemble = result["peers"].get("ensemble")
-    sentences = [f"On the test images, {student} stands beside {_joined(named)}."]
+    sentences = [f"On the test images, {student} stands beside {_list_in_words(named)}."]
     if ensemble:
         count = ensemble["networks"]
         which = f"The mean of the predictions of {'both' if count == 2 else f'all {count}'} students"
@@ -46,5 +46,5 @@ def _number_of(peers: Sequence[Any]) -> str:
     return f"{len(peers)} peer{'s' if len(peers) > 1 else ''}"
 
 
-def _joined(names: Sequence[str]) -> str:
+def _list_in_words(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -33,7 +33,7 @@ def settings_in(folder: Path, cache: ReadCache | None = None) -> tuple[dict[str,
     """The settings of a run by their keys with dots, and the fault of their file in words, or an empty text.
 
     Args:
-        cache: What was read earlier; None to read the file.
+        cache: The memory of what was read earlier; None to read the file.
     """
     path = folder / SETTINGS
     line = _line_of(path) if cache is None else cache.line(SETTINGS, path, _line_of)
@@ -53,7 +53,7 @@ def settings_in(folder: Path, cache: ReadCache | None = None) -> tuple[dict[str,
 
 
 def _line_of(path: Path) -> bytes:
-    """What the file of settings says, in one line: its parts, or the JSON of all settings and of what is wrong."""
+    """The content of the file of settings in one line: its parts, or the JSON of all settings and of what is wrong."""
     line = line_of(members_in_file(path) or [])
     if line and not line.startswith(WHOLE):
         return line

@@ -27,7 +27,7 @@ def main(verify: Verify | None = None) -> int:
     """`kd-report FOLDER…`; returns the exit code.
 
     Args:
-        verify: What `--verify` does, which lies in a higher layer; None: there is no such option.
+        verify: The function for `--verify`, which lies in a higher layer; None: there is no such option.
     """
     arguments = _parser(verify is not None).parse_args()
     for stream in (sys.stdout, sys.stderr):
@@ -124,8 +124,8 @@ def _refuse_beside_verify(arguments: argparse.Namespace) -> None:
 def _refuse_without_verify(arguments: argparse.Namespace) -> None:
     for name in ("root", "network", "trust"):
         if getattr(arguments, name) not in (None, []):
-            given = getattr(arguments, name)
-            text = given if isinstance(given, str) else ", ".join(given)
+            value = getattr(arguments, name)
+            text = value if isinstance(value, str) else ", ".join(value)
             raise SettingsError(f"--{name}: has no effect without --verify, got {text}")
 
 

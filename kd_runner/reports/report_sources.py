@@ -1,4 +1,4 @@
-"""Where the numbers of a report come from: folders of runs, the names in them, and what was read of them earlier."""
+"""The sources of the numbers of a report: folders of runs, the names in them, and what was read of them earlier."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Sources:
 
         Args:
             out: The folder of the report, where what was read is remembered; None to remember nothing.
-            cache: What was read earlier, in place of that.
+            cache: The memory to use in place of that of `out`.
 
         Raises:
             SettingsError: no such folder.
@@ -45,10 +45,10 @@ class Sources:
         """True where a folder holds that name."""
         return any(tree.has(str(folder), name) for tree in self.trees)
 
-    def resolved(self, folder: Path) -> str:
+    def resolve(self, folder: Path) -> str:
         """The path of a folder without links."""
         path = str(folder)
-        return next((tree.resolved(path) for tree in self.trees if path in tree.names), None) or os.path.realpath(path)
+        return next((tree.resolve(path) for tree in self.trees if path in tree.names), None) or os.path.realpath(path)
 
     def relative(self, folder: Path, start: Path) -> str:
         """The path of a folder from another one."""

@@ -36,7 +36,7 @@ def note_on_repeated(runs: Sequence[Run], counted: Sequence[Run]) -> list[str]:
     which = "run has" if len(left_out) == 1 else "runs have"
     return [
         f"{len(left_out):,} {which} the settings and seeds of a later one, which counts alone (not counted: "
-        f"{_listed(left_out)})."
+        f"{_first_and_count(left_out)})."
     ]
 
 
@@ -78,14 +78,14 @@ def _seeds_in_words(seeds: frozenset[tuple[str, ...]], with_data_seed: bool) -> 
     texts = [
         f"{first}:{':'.join(others)}" if with_data_seed else first for first, *others in sorted(seeds, key=_by_size)
     ]
-    return f"seed{'' if len(texts) == 1 else 's'} {_listed(texts)}"
+    return f"seed{'' if len(texts) == 1 else 's'} {_first_and_count(texts)}"
 
 
 def _by_size(seeds: Sequence[str]) -> list[tuple[int, str]]:
     return [(len(seed), seed) for seed in seeds]
 
 
-def _listed(things: Sequence[str | Path]) -> str:
+def _first_and_count(things: Sequence[str | Path]) -> str:
     more = f" and {len(things) - MOST_SEEDS} more" if len(things) > MOST_SEEDS else ""
     return ", ".join(map(str, things[:MOST_SEEDS])) + more
 

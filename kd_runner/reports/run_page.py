@@ -110,8 +110,8 @@ def read_folder(folder: Path) -> Folder:
     run = read_run(folder / RESULT)
     if not isinstance(run, Run):
         words = shlex.quote(f"resume={folder}")
-        told = f"{folder} has no result to report: {run.reason}"
-        raise SettingsError(f"{told}; kd-runner {words} goes on with a run that was stopped")
+        problem = f"{folder} has no result to report: {run.reason}"
+        raise SettingsError(f"{problem}; kd-runner {words} goes on with a run that was stopped")
     settings, unset = settings_in(folder)
     content, wrong = tolerant_json.json_of(folder / ANALYSIS)
     analysis, gone = tolerant_json.remove_misshapen(content, result_schema.ANALYSIS)
@@ -223,7 +223,7 @@ def _numbers(result: Mapping[str, Any], classes: int | None) -> Iterator[tuple[s
 
 
 def _numbers_of_several_labels(stages: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:
-    """The same where an image may have several labels."""
+    """The rows of metrics where an image may have several labels."""
     for name, key, text in OF_SEVERAL_LABELS:
         if any(stage.get(key) is not None for stage in stages):
             yield name, [text(stage.get(key)) for stage in stages]

@@ -31,7 +31,7 @@ class Search:
         folder: The folder of the search.
         record: The content of its search.json.
         tested: The accuracy on the test images, after the last epoch, of the runs with a result, by their folders.
-        other_seeds: The same of the runs with other seeds than a trial's first, by the folder of that one.
+        other_seeds: The same accuracy of runs with other seeds than a trial's first, by the folder of the first.
         config_dirs: The folder of a person's own options of the runs that had one, by their folders.
     """
 
@@ -66,12 +66,12 @@ class Search:
     def sentences(self) -> list[str]:
         """The chosen trials in sentences: their settings, their test accuracy, and how many trials there were."""
         ended = self.record["trials"]
-        others = [
+        other_ends = [
             f"{ended[name]} {word}" for name, word in (("pruned", "pruned"), ("fail", "failed")) if ended.get(name)
         ]
         completed, planned = ended.get("complete", 0), number_of(self.record["planned"], "trial")
         total = f"{completed} of {planned} {'was' if completed == 1 else 'were'} completed"
-        sentences = [f"{', '.join([total, *others])}."]
+        sentences = [f"{', '.join([total, *other_ends])}."]
         if len(self.objectives) > 1:
             front = [f"trial {trial['number']} ({self.values(trial)})" for trial in self.best[:MOST_BEST]]
             more = f" and {len(self.best) - MOST_BEST} more" if len(self.best) > MOST_BEST else ""
@@ -138,8 +138,8 @@ class Search:
     def tested_runs(self, trial: Mapping[str, Any]) -> Sequence[float]:
         """The accuracies of a trial's students on the test images after their last epochs: one for each seed."""
         folder = (self.folder / trial["folder"]).resolve()
-        others = self.other_seeds.get(folder, ()) if trial.get("seeds") else ()
-        return [*([self.tested[folder]] if folder in self.tested else []), *others]
+        with_other_seeds = self.other_seeds.get(folder, ()) if trial.get("seeds") else ()
+        return [*([self.tested[folder]] if folder in self.tested else []), *with_other_seeds]
 
     def test_accuracy(self, trial: Mapping[str, Any]) -> float | None:
         """The mean of them; None where no run has a result."""
@@ -151,10 +151,10 @@ class Search:
         """A title and a chart of the trials for each objective."""
         drawn = []
         for objective in self.objectives:
-            name, one = objective["name"], len(self.objectives) == 1
+            name, is_single = objective["name"], len(self.objectives) == 1
             scale, unit = {"accuracy": (100.0, ", %"), "latency": (1000.0, ", ms")}.get(name, (1.0, ""))
-            values = [_scaled(trial.get(name), scale) for trial in self.record["history"]]
-            best = [_scaled(trial.get("best_so_far"), scale) if one else None for trial in self.record["history"]]
+            values = [_scale(trial.get(name), scale) for trial in self.record["history"]]
+            best = [_scale(trial.get("best_so_far"), scale) if is_single else None for trial in self.record["history"]]
             picture = search_chart(values, best, f"{objective['title']} over the trials")
             if picture is not None:
                 drawn.append((f"{objective['title']}{unit}", picture))
@@ -178,19 +178,19 @@ class Search:
         ]
 
 
-def _scaled(value: Any, scale: float) -> float | None:
+def _scale(value: Any, scale: float) -> float | None:
     number = usable_number(value)
     return None if number is None else scale * number
 
 
 def _of_other_seeds(tested: Mapping[Path, float]) -> dict[Path, list[float]]:
     """The accuracies of the runs with other seeds than a trial's first, by the folder of that one."""
-    others: dict[Path, list[float]] = {}
+    by_folder: dict[Path, list[float]] = {}
     for folder, accuracy in tested.items():
         name = OTHER_SEED.fullmatch(folder.name)
         if name is not None:
-            others.setdefault(folder.with_name(name[1]), []).append(accuracy)
-    return others
+            by_folder.setdefault(folder.with_name(name[1]), []).append(accuracy)
+    return by_folder
 
 
 def searches_in(folders: Sequence[Path], runs: Sequence[Run]) -> tuple[list[Search], list[str]]:
@@ -203,7 +203,7 @@ def searches_in(folders: Sequence[Path], runs: Sequence[Run]) -> tuple[list[Sear
     if not any((folder / SEARCH).exists() for folder in folders):
         return [], []
     tested = {run.folder.resolve(): float(run.result["student"]["accuracy"]) for run in runs}
-    others = _of_other_seeds(tested)
+    other_seeds = _of_other_seeds(tested)
     config_dirs = {run.folder.resolve(): run.result["config_dir"] for run in runs if run.result.get("config_dir")}
     for folder in folders:
         if not (folder / SEARCH).exists():
@@ -217,5 +217,5 @@ def searches_in(folders: Sequence[Path], runs: Sequence[Run]) -> tuple[list[Sear
             continue
         if gone:
             faults.append(tolerant_json.left_out(SEARCH, gone))
-        searches.append(Search(folder, record, tested, others, config_dirs))
+        searches.append(Search(folder, record, tested, other_seeds, config_dirs))
     return searches, faults

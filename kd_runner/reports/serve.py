@@ -66,7 +66,7 @@ class Snapshot:
     """The page as it is now.
 
     Args:
-        state: What runs now, as JSON.
+        state: The runs at work and their counts, as JSON.
         files: The files that the page links to, by their paths in requests.
     """
 
@@ -79,8 +79,8 @@ class Answer(NamedTuple):
     """The answer to a request.
 
     Args:
-        policy: Its Content-Security-Policy; empty for a page that has one in itself.
-        location: Where the browser is to ask in its place; empty for an answer that is one.
+        policy: The Content-Security-Policy of the answer; empty for a page that has one in itself.
+        location: The path that the browser is to ask for instead; empty where the body is the answer.
     """
 
     status: HTTPStatus
@@ -131,8 +131,8 @@ class Board:
         page = sweep_page(leaderboard, self.folders, out, sources, self.interactive, version).encode(errors="replace")
         files = {}
         for folder in (run.folder for group in (leaderboard.runs, leaderboard.missing) for run in group):
-            found = links(folder, out, sources)
-            for link, name in ((found["link"], PAGE), (found["log_link"], found["log"])):
+            paths = links(folder, out, sources)
+            for link, name in ((paths["link"], PAGE), (paths["log_link"], paths["log"])):
                 if link and name and not link.startswith(("../", "/")):
                     files[f"/{link}"] = folder / name
         state = {"version": version, **live_state(leaderboard, sources)}
@@ -185,7 +185,7 @@ class Server(ThreadingHTTPServer):
     """A server of one board.
 
     Args:
-        token: What every path begins with; empty on the loopback address.
+        token: The first part of every path; empty on the loopback address.
     """
 
     daemon_threads = True
@@ -216,16 +216,16 @@ class Server(ThreadingHTTPServer):
             if len(hosts) != 1 or hosts[0].lower() not in self.own_names():
                 return Answer(HTTPStatus.MISDIRECTED_REQUEST, b"this is another host\n")
             return self._shown(path)
-        first, slash, rest = path[1:].partition("/")
-        if is_same(first, self.token_of(f"/{rest}")):
-            return self._shown(f"/{rest}")
+        first, slash, inner_path = path[1:].partition("/")
+        if is_same(first, self.token_of(f"/{inner_path}")):
+            return self._shown(f"/{inner_path}")
         if not is_same(first, self.token):
             return Answer(HTTPStatus.FORBIDDEN, b"not without the token\n")
         if not slash:
             return _elsewhere(f"{self.token}/")  # from which the page's links and its questions start
-        answer = self._shown(f"/{rest}")
+        answer = self._shown(f"/{inner_path}")
         if answer.policy == ALONE_WITH_SCRIPTS:
-            return _elsewhere(f"{'../' * path[1:].count('/')}{self.token_of(f'/{rest}')}/{rest}")
+            return _elsewhere(f"{'../' * path[1:].count('/')}{self.token_of(f'/{inner_path}')}/{inner_path}")
         return answer
 
     def token_of(self, path: str) -> str:
@@ -233,7 +233,7 @@ class Server(ThreadingHTTPServer):
         return hmac.new(self.token.encode(), path.encode(errors="replace"), "sha256").hexdigest()
 
     def _shown(self, path: str) -> Answer:
-        """What this server shows at a path, which has no token in it."""
+        """The answer of this server for a path, which has no token in it."""
         snapshot = self.board.snapshot()
         if path == "/":
             return Answer(HTTPStatus.OK, snapshot.page, "text/html", "")  # which has its policy in itself
@@ -252,8 +252,8 @@ class Server(ThreadingHTTPServer):
 
     def own_names(self) -> set[str]:
         """The names that a request may have for this server on the loopback address."""
-        own = f"[{self.host}]" if ":" in self.host else self.host
-        return {f"{name.lower()}:{self.server_address[1]}" for name in (LOOPBACK, "localhost", "[::1]", own)}
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return {f"{name.lower()}:{self.server_address[1]}" for name in (LOOPBACK, "localhost", "[::1]", host)}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Nothing: a request that broke off, or that is no HTTP, is nothing to speak of."""

@@ -1,4 +1,4 @@
-"""How a run's networks fare on other images than its test images, as tables and sentences; and calibration."""
+"""The results of a run's networks on other images than its test images, as tables and sentences; and calibration."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _cells(result: Mapping[str, Any], stages: list[str], names: list[str], sever
 
 
 def further_tables(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """For each folder of more test images its name, the number of images, and rows with a text for each stage."""
+    """A table for each folder of more test images: its name, the number of images, rows with a text for each stage."""
     stages = [stage for stage in _stages(result) if result[stage].get("also")]
     folders = list(dict.fromkeys(folder for stage in stages for folder in result[stage]["also"]))
     return [_further_table(result, stages, folder) for folder in folders]
@@ -94,7 +94,7 @@ def shift_sentences(result: Mapping[str, Any]) -> list[str]:
     sentences = []
     student = _corruptions(result, STUDENT)
     if student:
-        others = [
+        clauses = [
             f"the {stage} on {percent(_corruptions(result, stage)['accuracy'])}"
             for stage in (BASELINE, TEACHER)
             if _corruptions(result, stage)
@@ -103,13 +103,13 @@ def shift_sentences(result: Mapping[str, Any]) -> list[str]:
         error = "" if beside is None else f"; its mean corruption error is {beside:.3f} of the baseline's"
         sentences.append(
             f"Under 15 corruptions of the test images at 5 severities, the student is right on "
-            f"{', '.join([percent(student['accuracy']), *others])}{error}."
+            f"{', '.join([percent(student['accuracy']), *clauses])}{error}."
         )
     for table in further_tables(result):
         accuracies = dict(zip(table["headings"], dict(table["rows"])["accuracy"], strict=True))
-        others = [f"the {stage} on {accuracies[stage]}" for stage in (BASELINE, TEACHER) if stage in accuracies]
+        clauses = [f"the {stage} on {accuracies[stage]}" for stage in (BASELINE, TEACHER) if stage in accuracies]
         images = f"{table['images']:,} " if table["images"] else ""
-        listed = ", ".join([accuracies.get(STUDENT, ""), *others])
+        listed = ", ".join([accuracies.get(STUDENT, ""), *clauses])
         sentences.append(f"On the {images}images in {table['folder']}, the student is right on {listed}.")
     return sentences
 

@@ -224,9 +224,9 @@ def _absent_classes_sentence(result: Mapping[str, Any]) -> str:
     """A sentence on the classes of which student and baseline saw no image."""
     clauses = []
     for stage in ("student", "baseline"):
-        found = (result.get(stage) or {}).get("absent_classes") or {}
+        absent = (result.get(stage) or {}).get("absent_classes") or {}
         accuracy, shift, shifted, of_all = (
-            found.get(name) for name in ("accuracy", "shift", "shifted_accuracy", "shifted_accuracy_of_all")
+            absent.get(name) for name in ("accuracy", "shift", "shifted_accuracy", "shifted_accuracy_of_all")
         )
         if accuracy is not None:
             clauses.append(f"the {stage} is right on {percent(accuracy)}")
@@ -384,8 +384,8 @@ def _stopping_sentences(result: Mapping[str, Any]) -> list[str]:
     for stage, stopping in stoppings.items():
         if stopping:
             trained = f"trained for {stopping['epochs']} of {stopping['planned']} epochs"
-            kept = f"has the weights of epoch {stopping['kept']}, its best by {stopping['metric']}"
-            sentences.append(f"The {stage} {trained} and {kept}.")
+            weights = f"has the weights of epoch {stopping['kept']}, its best by {stopping['metric']}"
+            sentences.append(f"The {stage} {trained} and {weights}.")
     return sentences
 
 

@@ -81,7 +81,7 @@ def sweep_page(
         title=title_of(about, names),
         subtitle=f"{_subtitle(leaderboard, runs)} · {names}",
         verdict=headline,
-        sentences=[*headline.sentences, *(printable(" ".join(told)) for told in [leaderboard.to_use] if told)],
+        sentences=[*headline.sentences, *(printable(" ".join(to_use)) for to_use in [leaderboard.to_use] if to_use)],
         searches=leaderboard.searches,
         tiles=_tiles(leaderboard.verdict.best),
         notes=leaderboard.notes,
@@ -253,9 +253,9 @@ def _commands(sources: Sources, runs: Sequence[Run]) -> Iterator[str]:
     for folder in sorted(set(sources.holding(MULTIRUN))):
         line = sweep_command(folder / MULTIRUN)
         if line is not None:
-            sweeps.add(sources.resolved(folder))
+            sweeps.add(sources.resolve(folder))
             yield line
     for run in runs:
-        resolved = sources.resolved(run.folder)
+        resolved = sources.resolve(run.folder)
         if not any(resolved.startswith(os.path.join(folder, "")) for folder in sweeps):  # noqa: PTH118
             yield run_command(run.result)

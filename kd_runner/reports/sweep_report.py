@@ -69,7 +69,7 @@ def report(
     """
     sources = Sources.of(folders, out)
     leaderboard = leaderboard_of(folders, reference, sources)
-    earlier = _text_at(out / f"{NAME}.md")
+    previous_text = _text_at(out / f"{NAME}.md")
     page = write(leaderboard, folders, out, sources, interactive)
     from kd_runner.tracking import event_files, tracker_clients
 
@@ -77,7 +77,7 @@ def report(
     # TensorBoard's table is made of nothing else, and takes most of the time.
     runs, total = leaderboard.runs[:MOST_IN_TENSORBOARD], len(leaderboard.runs) + len(leaderboard.missing)
     missing = leaderboard.missing[: MOST_IN_TENSORBOARD - len(runs)]
-    if not (sources.cache.unchanged and earlier == text and (charts / NAME / event_files.TABLE).is_file()):
+    if not (sources.cache.is_unchanged and previous_text == text and (charts / NAME / event_files.TABLE).is_file()):
         from kd_runner.tracking import hparams
 
         hparams.write(out, runs, missing, text, leaderboard.groups)

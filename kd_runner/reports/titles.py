@@ -21,12 +21,12 @@ def title_of(runs: Sequence[tuple[Sequence[str], Mapping[str, str]]], fallback: 
         fallback: The title where these do not say so.
     """
     typed = [dict(word.lstrip("+").partition("=")[::2] for word in words) for words, _ in runs]
-    pairs = [(one, settings) for one, (_, settings) in zip(typed, runs, strict=True)]
+    pairs = [(overrides, settings) for overrides, (_, settings) in zip(typed, runs, strict=True)]
     dataset, teacher, student = (
-        _listed((name_of(section, *pair) for pair in pairs), f"{section}s".replace("datasets", "data sets"))
+        _list_names((name_of(section, *pair) for pair in pairs), f"{section}s".replace("datasets", "data sets"))
         for section in ("dataset", "teacher", "student")
     )
-    mode = _listed((_mode(*pair) for pair in pairs), "modes")
+    mode = _list_names((_mode(*pair) for pair in pairs), "modes")
     networks = " → ".join(filter(None, [teacher, student]))
     about = " · ".join(filter(None, [networks, mode]))
     return cut_end(printable(": ".join(filter(None, [dataset, about])) or fallback), LONGEST)
@@ -43,8 +43,8 @@ def name_of(section: str, typed: Mapping[str, str], settings: Mapping[str, str])
     )
     if wraps:
         return detail
-    said = not detail or detail.lower().replace("-", "") == name.replace("_", "") or len(detail) > 40
-    return name if said else f"{name} {detail}".strip()
+    is_enough = not detail or detail.lower().replace("-", "") == name.replace("_", "") or len(detail) > 40
+    return name if is_enough else f"{name} {detail}".strip()
 
 
 def _mode(typed: Mapping[str, str], settings: Mapping[str, str]) -> str:
@@ -57,7 +57,7 @@ def _mode(typed: Mapping[str, str], settings: Mapping[str, str]) -> str:
     return "no distillation" if names == ["none"] else " + ".join(filter(None, names))
 
 
-def _listed(names: Iterable[str], things: str) -> str:
+def _list_names(names: Iterable[str], things: str) -> str:
     """The different names; of many their number."""
     different = list(dict.fromkeys(filter(None, names)))
     return f"{len(different)} {things}" if len(different) > MOST_NAMES else ", ".join(different)

@@ -171,7 +171,7 @@ def _summary_of_rows(words: Sequence[str], kind: str, by_validation: bool) -> st
     """The rows' verdicts counted, and how the row was chosen that the headline is about.
 
     Args:
-        kind: What the rows have, such as 'a teacher'.
+        kind: The network that all these rows have, such as 'a teacher'.
     """
     meanings = {
         "helped": "gained",

@@ -28,7 +28,7 @@ class CheckProgress:
     """Shows how many of the jobs have been composed or tried, from `SHOWN_FROM` on.
 
     Args:
-        verb: What happens to the jobs, such as 'composing'.
+        verb: The word for what happens to the jobs, such as 'composing'.
         count: The number of jobs.
         console: The terminal; None where standard output is none.
     """
@@ -53,8 +53,8 @@ class CheckProgress:
         if now < self._next or self.count < MANY:
             return
         elapsed = now - self._started
-        left = f", about {stopwatch(elapsed / done * (self.count - done))} left" if done else ""
-        line = f"{self.verb:<9} {done} of {self.count} jobs{left}"
+        time_left = f", about {stopwatch(elapsed / done * (self.count - done))} left" if done else ""
+        line = f"{self.verb:<9} {done} of {self.count} jobs{time_left}"
         if self.console is None:
             self._next = now + ELSEWHERE
             log.info("%s", line)

@@ -43,13 +43,13 @@ def compose_jobs(combinations: Sequence[Sequence[str]], folder: Path, compose: C
         WrongJobs: jobs that cannot be composed.
     """
     with CheckProgress("composing", len(combinations)) as progress:
-        jobs, faults = _composed(combinations, folder, compose, first, progress)
+        jobs, faults = _compose(combinations, folder, compose, first, progress)
     raise_if_any(faults, len(combinations))
     refuse_common_folders(jobs, folder)
     return jobs
 
 
-def _composed(
+def _compose(
     combinations: Sequence[Sequence[str]], folder: Path, compose: Compose, first: int, progress: CheckProgress
 ) -> tuple[list[Job], list[Fault]]:
     """The jobs that can be composed, and what is wrong with each other one; see `compose_jobs`."""

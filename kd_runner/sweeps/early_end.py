@@ -35,7 +35,7 @@ class EarlyEnd:
 
     Args:
         jobs: The jobs that run, by number.
-        tasks: Their tasks, by number.
+        tasks: The tasks of these jobs, by number.
         scheduled: The tasks that the engine is handed: packs, single jobs and trainings that several jobs need.
         fail_fast: True where the first job that fails for good ends the sweep.
     """
@@ -211,10 +211,10 @@ def end_message(count: int, failures: Sequence[JobFailed], hint: str) -> list[st
     for failure in sorted(failures, key=lambda failure: isinstance(failure, JobNotRun)):
         by_reason.setdefault(failure.reason, []).append(failure)
     groups = list(by_reason.items())
-    told = [f"{_jobs_in_short(group)}: {reason}" for reason, group in groups[:MOST_LINES]]
-    others = sum(len(group) for _, group in groups[MOST_LINES:])
-    more = [f"and {number_of(others, 'more job')}, for other reasons"] if others else []
-    return [f"{len(failures):,} of {number_of(count, 'job')} {_have(len(failures))} no result{hint}", *told, *more]
+    lines = [f"{_jobs_in_short(group)}: {reason}" for reason, group in groups[:MOST_LINES]]
+    unlisted = sum(len(group) for _, group in groups[MOST_LINES:])
+    more = [f"and {number_of(unlisted, 'more job')}, for other reasons"] if unlisted else []
+    return [f"{len(failures):,} of {number_of(count, 'job')} {_have(len(failures))} no result{hint}", *lines, *more]
 
 
 def _jobs_in_short(failures: Sequence[JobFailed]) -> str:

@@ -32,8 +32,8 @@ def fault_lines(faults: Sequence[Fault], count: int) -> list[str]:
     for fault in faults:
         jobs_of.setdefault(fault.reason, []).append(fault.job)
     lines = [f"{_subject(jobs, count)}{reason}" for reason, jobs in list(jobs_of.items())[:MOST_LINES]]
-    others = sum(map(len, list(jobs_of.values())[MOST_LINES:]))
-    return [*lines, f"and {number_of(others, 'more job')} cannot work, for other reasons"] if others else lines
+    unlisted = sum(map(len, list(jobs_of.values())[MOST_LINES:]))
+    return [*lines, f"and {number_of(unlisted, 'more job')} cannot work, for other reasons"] if unlisted else lines
 
 
 def _subject(jobs: Sequence[str], count: int) -> str:

@@ -132,13 +132,13 @@ class LiveView:
         self.failed += status == "failed"
         if self.count_all is not None:
             self.ended, self.count = self.count_all()
-        counted = f"{self.ended} of {self.count}" if self.noun in OBVIOUS and not self.count_all else self._counted()
+        counted = f"{self.ended} of {self.count}" if self.noun in OBVIOUS and not self.count_all else self._count_text()
         log.info("%-9s %s in %s: %s [%s]", status, job, stopwatch(seconds), outcome, counted)
 
-    def _counted(self) -> str:
-        """How many of what there is have ended, in words."""
-        whole = "" if self.count_all is None else " of the search"
-        return f"{self.ended} of {number_of(self.count, self.noun)}{whole}"
+    def _count_text(self) -> str:
+        """The number of jobs or trials that have ended, and of how many, in words."""
+        of_search = "" if self.count_all is None else " of the search"
+        return f"{self.ended} of {number_of(self.count, self.noun)}{of_search}"
 
     def tick(self, running: Sequence[Task]) -> None:
         """Show the tasks that run now, and say how members of packs have ended."""
@@ -180,14 +180,14 @@ class LiveView:
         """The number of jobs that have ended, the time, and a bar."""
         elapsed = time.monotonic() - self.started
         ended_since = self.ended - self.ended_before
-        each = elapsed / ended_since if ended_since else 0.0
-        time_left = f", about {stopwatch(each * (self.count - self.ended))} left" if ended_since else ""
+        seconds_per_job = elapsed / ended_since if ended_since else 0.0
+        time_left = f", about {stopwatch(seconds_per_job * (self.count - self.ended))} left" if ended_since else ""
         failed = f", {self.failed} failed" if self.failed else ""
         table = Table.grid(padding=(0, 2), expand=True)
         table.add_column(no_wrap=True)
         table.add_column(ratio=1)
         table.add_row(
-            _line(f"{self._counted()}{failed}, {stopwatch(elapsed)}{time_left}"),
+            _line(f"{self._count_text()}{failed}, {stopwatch(elapsed)}{time_left}"),
             ProgressBar(self.count, self.ended),
         )
         return table

@@ -46,25 +46,25 @@ def _settings_of(jobs: Sequence[str], varying: Mapping[str, Sequence[str]]) -> d
     return {key: tuple(sorted(texts)) for key, texts in values.items()}
 
 
-def _telling_words(settings: Sequence[Mapping[str, tuple[str, ...]]], own: str) -> list[str]:
+def _telling_words(settings: Sequence[Mapping[str, tuple[str, ...]]], prefix: str) -> list[str]:
     """The fewest overrides, in their order, that tell networks apart, for each of these.
 
     A setting whose values overlap between networks is not what makes them different: a seed that each of them has.
 
     Args:
         settings: The values that the jobs of each network have, by their keys.
-        own: The beginning of the network's own keys, which are the first to be tried.
+        prefix: The beginning of the network's own keys, which are the first to be tried.
     """
-    keys = [key for key in settings[0] if all(key in others for others in settings) and _divides(settings, key)]
+    keys = [key for key in settings[0] if all(key in values for values in settings) and _divides(settings, key)]
     chosen: list[str] = []
-    for key in sorted(keys, key=lambda key: not key.startswith(own)):
+    for key in sorted(keys, key=lambda key: not key.startswith(prefix)):
         kinds = [tuple(values[name] for name in chosen) for values in settings]
         if len({(kind, values[key]) for kind, values in zip(kinds, settings, strict=True)}) > len(set(kinds)):
             chosen.append(key)
-    return [" ".join(f"{key}={_listed(values[key])}" for key in settings[0] if key in chosen) for values in settings]
+    return [" ".join(f"{key}={_in_short(values[key])}" for key in settings[0] if key in chosen) for values in settings]
 
 
-def _listed(values: Sequence[str]) -> str:
+def _in_short(values: Sequence[str]) -> str:
     """Values with commas between them, of many the first two: no other network has these."""
     return ",".join(values) if len(values) <= 4 else f"{','.join(values[:2])},… {len(values)} values"
 

@@ -139,10 +139,10 @@ class Examination:
         """The splits of a job's fold: the data set is read once, and the last fold is kept, of which jobs follow."""
         fold = digest([data, settings.folds, settings.fold])
         if fold not in self._fold_splits:
-            whole = digest([data, "whole"])
-            if whole not in self._splits:
-                self._splits[whole] = read_whole(settings)
-            self._fold_splits = {fold: fold_of_settings(settings, self._splits[whole])}
+            data_key = digest([data, "whole"])
+            if data_key not in self._splits:
+                self._splits[data_key] = read_whole(settings)
+            self._fold_splits = {fold: fold_of_settings(settings, self._splits[data_key])}
         return self._fold_splits[fold]
 
     def _rehearse(self, content: dict[str, Any], parts: Parts) -> Rehearsal | str:

@@ -98,8 +98,8 @@ def jobs_of_sweep(folder: Path) -> list[str]:
     except FileNotFoundError:
         if (folder / MULTIRUN).exists():
             raise SettingsError(f"{folder} has not started: its jobs are being checked; Ctrl-C ends that") from None
-        what = "a run and no sweep: end it with Ctrl-C where it runs" if holds_a_run(folder) else "no sweep"
-        raise SettingsError(f"{folder} holds {what}") from None
+        kind = "a run and no sweep: end it with Ctrl-C where it runs" if holds_a_run(folder) else "no sweep"
+        raise SettingsError(f"{folder} holds {kind}") from None
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         pass
     raise SettingsError(f"{folder / GRID} cannot be read")

@@ -1,4 +1,4 @@
-"""What `kd-runner stop` asks of the process that runs a sweep: files in the sweep's folder, also on a shared disk.
+"""The requests of `kd-runner stop` to the process of a sweep: files in the sweep's folder, also on a shared disk.
 
 Each request is a file of its own with a name that nobody else has, whole or not there. The process that runs the sweep
 looks for such files, does what they ask, and answers each in a second file. Whoever may write into the folder may ask:
@@ -39,7 +39,7 @@ class Request:
     """A request to end jobs.
 
     Args:
-        path: Its file.
+        path: The file of the request.
         jobs: The numbers of the jobs; None for the whole sweep.
     """
 

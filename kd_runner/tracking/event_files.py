@@ -51,7 +51,7 @@ def _names_of_jobs(grid: Path, *_: int) -> dict[str, str] | None:
 
     Args:
         grid: The sweep's file.
-        _: What changes with the file.
+        _: Numbers that change with the file, so that a changed file is read again.
     """
     content, _wrong = tolerant_json.json_of(grid)
     if not content:

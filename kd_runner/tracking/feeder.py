@@ -30,7 +30,7 @@ BEFORE = 60.0  # seconds for which the feeder of an attempt that was killed may 
 
 
 class State:
-    """What is kept for when the run goes on: the tracker's run, and the last epoch of each stage that it has."""
+    """The state for when the run goes on: the tracker's run, and the last epoch of each stage that it has."""
 
     def __init__(self, folder: Path, kind: str) -> None:
         self.path = folder / TRACKERS / f"{kind}.json"

@@ -96,7 +96,7 @@ def link_shared_networks(sweeps: Iterable[Path], root: Path, taken: Counter[str]
 
     Args:
         sweeps: The folders of the event files of sweeps that lie elsewhere.
-        taken: As for `free_folder`.
+        taken: The counter of names that `free_folder` takes.
     """
     for events in sweeps:
         for folder in sorted(path.parent for path in events.glob(f"*/{KEY}")):

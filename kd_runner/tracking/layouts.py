@@ -76,7 +76,7 @@ def summary(layout: Layout, closed: Layout | None = None) -> Summary:
     """The message with a layout.
 
     Args:
-        layout: By the titles of groups and charts, as SummaryWriter.add_custom_scalars takes it.
+        layout: The charts by the titles of groups and charts, as SummaryWriter.add_custom_scalars takes them.
         closed: Groups that follow, and are folded: TensorBoard reads their curves when they are opened.
     """
     groups = [(title, charts, False) for title, charts in layout.items()]

@@ -226,10 +226,10 @@ def _texts(values: Sequence[Value]) -> list[Value]:
     Beside a negative number, such as the -1 that often stands for all, zeros do: a space sorts before a minus sign.
     """
     texts = [value if isinstance(value, str) else _text(value) for value in values]
-    whole = {text for text in texts if WHOLE.fullmatch(text)}
-    width = max(map(len, whole), default=0)
-    pad = str.zfill if any(text.startswith("-") for text in whole) else str.rjust
-    return [pad(text, width) if text in whole else text for text in texts]
+    integers = {text for text in texts if WHOLE.fullmatch(text)}
+    width = max(map(len, integers), default=0)
+    pad = str.zfill if any(text.startswith("-") for text in integers) else str.rjust
+    return [pad(text, width) if text in integers else text for text in texts]
 
 
 def _text(value: float) -> str:

@@ -92,12 +92,12 @@ def write_curves(folder: Path, stage: str, epochs: Sequence[Mapping[str, float]]
     if (folder / CURVES).exists() or (folder / REST).exists():
         return
     files = event_files.in_folder(folder)
-    there = event_records.points_in(files)
+    recorded = event_records.points_in(files)
     scalars = [
         (f"{stage}/{name}", value, number)
         for number, metrics in enumerate(epochs, 1)
         for name, value in metrics.items()
-        if name != KEPT and (f"{stage}/{name}", number) not in there
+        if name != KEPT and (f"{stage}/{name}", number) not in recorded
     ]
     event_records.write_scalars(folder / (REST if files else CURVES), scalars)
 

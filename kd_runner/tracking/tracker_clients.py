@@ -37,7 +37,7 @@ class RunRecord:
         root: The folder of what trackers keep on this machine: that of the run, or of its sweep.
         name: The name of the run.
         sweep: The name of its sweep; empty for a run by itself.
-        seed: Its seed.
+        seed: The seed of the run.
         tags: The words that a person gave to it.
         notes: The text that a person gave to it.
         settings: Its settings by their keys with dots, without secrets.
@@ -61,14 +61,14 @@ class Epoch:
     metrics: dict[str, float]
 
     @property
-    def tagged(self) -> dict[str, float]:
+    def metrics_by_tag(self) -> dict[str, float]:
         """The metrics under the tags that they have in TensorBoard."""
         return {f"{self.stage}/{name}": value for name, value in self.metrics.items()}
 
     @property
     def row(self) -> dict[str, float]:
-        """The same, and the epoch."""
-        return {f"{self.stage}/epoch": self.epoch} | self.tagged
+        """The metrics by tag, and the epoch."""
+        return {f"{self.stage}/epoch": self.epoch} | self.metrics_by_tag
 
 
 class Client(Protocol):
@@ -164,7 +164,7 @@ class MLflow:
             self._persistently_log(params=parameters[start : start + MOST_PARAMETERS])
 
     def log_epochs(self, epochs: Sequence[Epoch]) -> None:
-        numbers = [(tag, value, epoch.epoch) for epoch in epochs for tag, value in epoch.tagged.items()]
+        numbers = [(tag, value, epoch.epoch) for epoch in epochs for tag, value in epoch.metrics_by_tag.items()]
         self._log_metrics(numbers)
 
     def log_summary(self, numbers: Mapping[str, float]) -> None:

@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 from batch_cases import split
 
-from kd_runner.datasets.beside_labels import UNLABELLED, unweighted, weights_with_mean_one
+from kd_runner.datasets.beside_labels import UNLABELLED, weights_with_mean_one, without_weights
 from kd_runner.datasets.splits import cut
-from kd_runner.datasets.unlabelled import joined
+from kd_runner.datasets.unlabelled import join_images
 
 
 def test_a_part_has_the_weights_and_groups_of_its_images() -> None:
@@ -18,9 +18,9 @@ def test_a_part_has_the_weights_and_groups_of_its_images() -> None:
     assert (part.weights.tolist(), part.groups.tolist()) == ([5, 2], [2, 1])
     remaining, cut_off = cut(images, 0.25, 0, "val_fraction")
     assert set(cut_off.groups.tolist()).isdisjoint(remaining.groups.tolist())
-    both = joined(part, split(2))
+    both = join_images(part, split(2))
     assert (both.weights.tolist(), both.groups) == ([5, 2, 1, 1], None)
-    assert joined(part, part).groups.tolist() == [2, 1, 2, 1]
+    assert join_images(part, part).groups.tolist() == [2, 1, 2, 1]
 
 
 def test_weights_change_the_fingerprint_of_what_is_learned_and_not_of_what_is_tested() -> None:
@@ -28,10 +28,10 @@ def test_weights_change_the_fingerprint_of_what_is_learned_and_not_of_what_is_te
     assert (
         plain.fingerprint()
         == replace(plain, groups=torch.arange(8)).fingerprint()
-        == unweighted(weighted).fingerprint()
+        == without_weights(weighted).fingerprint()
     )
     assert weighted.fingerprint() != plain.fingerprint()
-    assert unweighted(plain) is plain
+    assert without_weights(plain) is plain
 
 
 def test_weights_have_a_mean_of_one_over_the_images_with_labels() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from kd_runner.deploy.export_formats import Runtime
-from kd_runner.deploy.exported_check import Check, compare, interleaved, latencies, refusal
+from kd_runner.deploy.exported_check import Check, compare, latencies, refusal, time_in_turns
 
 GOOD = Check("a runtime", 1000, 1e-6, 9.0, 1.0, 0.9, 0.9, {1: 0.001}, {1: 0.002})
 
@@ -82,7 +82,7 @@ def test_logits_that_are_no_numbers_are_refused_whatever_is_allowed(difference):
 
 def test_passes_are_timed_in_turns():
     order: list[str] = []
-    times = interleaved([lambda: order.append("file"), lambda: order.append("network")], seconds=0.0)
+    times = time_in_turns([lambda: order.append("file"), lambda: order.append("network")], seconds=0.0)
     assert [len(passes) for passes in times] == [5, 5]
     assert order[-10:] == ["file", "network"] * 5
 

@@ -32,8 +32,8 @@ def test_paths_without_links(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "real")
     (tmp_path / "real" / "1").symlink_to(tmp_path / "real" / "0")
     tree = Tree.below(tmp_path / "link")
-    assert tree.resolved(str(tmp_path / "link" / "0")) == str((tmp_path / "real" / "0").resolve())
-    assert tree.resolved(str(tmp_path / "link" / "1")) == str((tmp_path / "real" / "0").resolve())
+    assert tree.resolve(str(tmp_path / "link" / "0")) == str((tmp_path / "real" / "0").resolve())
+    assert tree.resolve(str(tmp_path / "link" / "1")) == str((tmp_path / "real" / "0").resolve())
 
 
 @pytest.mark.parametrize("typed", [".", "./", "../sweep", "../sweep/", "../link", "../sweep/."])
@@ -47,6 +47,6 @@ def test_a_folder_may_be_typed_in_any_way(tmp_path: Path, monkeypatch: pytest.Mo
     folders = list(folders_holding([tree], "result.json"))
     assert folders == [Path(typed) / "0", Path(typed) / ".hidden" / "1"]
     assert all(tree.has(str(folder), "result.json") for folder in folders)
-    assert [tree.resolved(str(folder)) for folder in (Path(typed), *folders)] == [
+    assert [tree.resolve(str(folder)) for folder in (Path(typed), *folders)] == [
         str((tmp_path / "sweep" / name).resolve()) for name in ("", "0", ".hidden/1")
     ]

@@ -41,16 +41,16 @@ def read_all(place: Path) -> tuple[list[Any], list[int], ReadCache]:
 
 def test_a_file_is_read_again_when_it_has_changed_and_not_before(place: Path) -> None:
     values, opened, cache = read_all(place)
-    assert (values, opened, cache.unchanged) == ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4], False)
+    assert (values, opened, cache.is_unchanged) == ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4], False)
     values, opened, cache = read_all(place)
-    assert (values, opened, cache.unchanged) == ([0, 1, 2, 3, 4], [], True)
+    assert (values, opened, cache.is_unchanged) == ([0, 1, 2, 3, 4], [], True)
     changed = place / "3.json"
     before = changed.stat()
     changed.write_text('{"x": 7}')  # of the same size, and made to look as old
     os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert (changed.stat().st_size, changed.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
     values, opened, cache = read_all(place)
-    assert (values, opened, cache.unchanged) == ([0, 1, 2, 7, 4], [3], False)
+    assert (values, opened, cache.is_unchanged) == ([0, 1, 2, 7, 4], [3], False)
 
 
 def test_a_copied_folder_speaks_of_other_files(place: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -140,7 +140,7 @@ def test_runs_from_the_cache_are_those_of_the_files(place: Path) -> None:
     cache.save()
     again = ReadCache(place / ".report_cache")
     assert all_runs([place], cache=again) == first == all_runs([place])
-    assert again.unchanged
+    assert again.is_unchanged
     assert next(run.left_out for run in first[0] if run.folder.name == "odd").endswith("seconds")
     accuracies = {run.folder.name: run.result["student"]["accuracy"] for run in latest_runs(first[0])}
     assert accuracies == dict.fromkeys(("odd", "indented", "compact", "tabs"), 0.1 + 0.2) | {"several": 0.25}
@@ -174,6 +174,6 @@ def test_a_line_that_a_reader_has_at_hand_stands_for_the_value(place: Path) -> N
     again = ReadCache(place / ".report_cache")
     assert [again.value("json", place / f"{number}.json", pytest.fail) for number in (0, 1)] == [{"x": 1}, {"x": 2}]
     assert again.line("text", place / "2.json", pytest.fail) == b"any text"
-    assert again.unchanged
+    assert again.is_unchanged
     assert again.line("text", place / "3.json", lambda _: b"now") == b"now"
-    assert not again.unchanged
+    assert not again.is_unchanged

@@ -13,7 +13,7 @@ import pytest
 from leaderboard_cases import HOSTILE, right, sweep_over_a_grid, write_run
 
 from kd_runner.reports.leaderboard import leaderboard_of
-from kd_runner.reports.page_data import NO_VALUE, coded, is_large, page_data
+from kd_runner.reports.page_data import NO_VALUE, encode_column, is_large, page_data
 from kd_runner.reports.report_sources import Sources
 from kd_runner.reports.sweep_report import report
 
@@ -92,8 +92,8 @@ def test_curves_are_means_with_a_spread(sweep: Path) -> None:
 
 
 def test_values_that_repeat_are_said_once() -> None:
-    assert coded(["a", "b", "a", "a"]) == {"values": ["a", "b"], "codes": [0, 1, 0, 0]}
-    assert coded(["a", "b", "c"]) == {"values": ["a", "b", "c"]}
+    assert encode_column(["a", "b", "a", "a"]) == {"values": ["a", "b"], "codes": [0, 1, 0, 0]}
+    assert encode_column(["a", "b", "c"]) == {"values": ["a", "b", "c"]}
 
 
 def test_no_text_leaves_the_data(tmp_path: Path) -> None:

@@ -19,6 +19,6 @@ def test_names_and_paths(tmp_path: Path) -> None:
     assert not sources.has(tmp_path / "sweep", "now.json")
     assert sources.relative(tmp_path / "sweep" / "0", tmp_path / "sweep") == "0"
     assert sources.relative(tmp_path / "sweep" / "0", tmp_path / "out") == "../sweep/0"
-    assert sources.resolved(tmp_path / "sweep" / "0") == str((tmp_path / "sweep" / "0").resolve())
+    assert sources.resolve(tmp_path / "sweep" / "0") == str((tmp_path / "sweep" / "0").resolve())
     with pytest.raises(SettingsError, match="no folder"):
         Sources.of([tmp_path / "nothing"])

@@ -64,11 +64,11 @@ def sum_of_counts(parts: Iterable[Counter[str]]) -> Counter[str]:
     return total
 
 
-def note_brightness(counts: Counter[str], white: float | None, place: str = "") -> None:
+def note_brightness(counts: Counter[str], white: float | None, prefix: str = "") -> None:
     """Notes of images with more than 8 bits that are dark for their format, and of values above `white`.
 
     Args:
-        place: The beginning of the notes, where others are about other images.
+        prefix: The beginning of each note; empty where the notes are about all images.
     """
     deep, measured = counts["bits"], counts[MEASURED]
     images = f"{measured:,} of {deep:,}" if measured < deep else f"{deep:,}"
@@ -90,7 +90,7 @@ def note_brightness(counts: Counter[str], white: float | None, place: str = "") 
             finding = f"{value} of {_number(limit)}: {levels} of 256 levels are left; {remedy}"
         if finding:
             kind = f"image{plural} with more than 8 bits{colour and ' ' + colour}"
-            note("data", f"{place}the brightest value of {images} {kind} is {finding}")
+            note("data", f"{prefix}the brightest value of {images} {kind} is {finding}")
 
 
 def _number(value: float) -> str:
@@ -117,8 +117,8 @@ def note_conversions(
         folder: The folder of the images, for notes that stand beside those of the data set; None for these.
     """
     looked_at = counts[LOOKED_AT]
-    place = "" if folder is None else f"under {folder}, "
-    among = place + ("" if looked_at >= images else f"among {looked_at} of {images} images that were looked at, ")
+    prefix = "" if folder is None else f"under {folder}, "
+    among = prefix + ("" if looked_at >= images else f"among {looked_at} of {images} images that were looked at, ")
     for kind, sentence in SENTENCES.items():
         if count := counts[kind]:
             amount, verb = (f"{count} images", "are") if count > 1 else ("1 image", "is")
@@ -130,4 +130,4 @@ def note_conversions(
             f"{among}of {slivers:,} long image{'s' * (slivers > 1)} less than a quarter is read, the middle square: "
             f"{share:.2g} % of the longest",
         )
-    note_brightness(counts, white, place)
+    note_brightness(counts, white, prefix)

@@ -129,8 +129,8 @@ def picture_in_memory(
     """The picture `image` that a person opened or made with Pillow, as `decode` gives that of a file.
 
     Args:
-        image: Of an image with several frames, the current one is taken.
-        ground, max_pixels, white: As in `open_picture`.
+        image: The picture; of several frames the current one is taken.
+        ground, max_pixels, white: The arguments of `open_picture` with these names.
 
     Raises:
         ValueError: the picture cannot be decoded, is too large, or does not say which values are black and white.
@@ -138,7 +138,7 @@ def picture_in_memory(
     try:
         if isinstance(image, ImageFile.ImageFile) and image.tile:  # whose pixels are still in its file
             _refuse_large(image, max_pixels)
-            with _unmapped(image):
+            with _without_memory_map(image):
                 return _picture_of_opened(image, color, ground, white)[0]
         format_white = 65535.0 if image.mode.startswith("I;16") else None
         picture = to_rgb_or_gray(image, color, ground, white or format_white, white_of_fractions=white is not None)
@@ -149,8 +149,8 @@ def picture_in_memory(
 
 
 @contextmanager
-def _unmapped(image: ImageFile.ImageFile) -> Iterator[None]:
-    """During the block, Pillow reads the file and does not map it, which it does wrongly with a TIFF on its side."""
+def _without_memory_map(image: ImageFile.ImageFile) -> Iterator[None]:
+    """Have Pillow read the file, not map it into memory, in this block: it maps a TIFF on its side wrongly."""
     path = image.filename
     image.filename = ""
     try:

@@ -122,7 +122,7 @@ def note_similar_names(classes: Sequence[str], kind: str = "class folders") -> N
     """Note names of classes that a person may mean as one.
 
     Args:
-        kind: What has these names, as the note calls it.
+        kind: The word of the note for the things that have these names.
     """
     groups: dict[str, list[str]] = {}
     for name in classes:

@@ -19,7 +19,7 @@ class Columns:
     """The columns of images and labels.
 
     Args:
-        image, label: Their names.
+        image, label: The names of the two columns.
         has_paths: True where an image is a record of bytes and the path of the file that it was.
         class_names: The names of a ClassLabel's numbers; None for other labels.
     """
@@ -50,32 +50,33 @@ def find_columns(features: Mapping[str, Any], image: str | None, label: str | No
     plain = [name for name, feature in features.items() if _is_label(feature) and name not in images]
     label = _choose("label", label, labels or [name for name in LABELS if name in features] or plain, LABELS, kinds)
     if label not in (*labels, *plain):
-        many = (
+        reason = (
             "; several labels an image are not read"
             if _name(features[label]) in ("List", "LargeList", "Sequence")
             else ""
         )
-        given = f"{label} ({_kind(features[label])}){many}"
+        got = f"{label} ({_kind(features[label])}){reason}"
         raise ValueError(
-            f"label_column must be a ClassLabel, or whole numbers or texts, got {given}; columns are {kinds}"
+            f"label_column must be a ClassLabel, or whole numbers or texts, got {got}; columns are {kinds}"
         )
     names = [str(name) for name in features[label].names] if label in labels else None
     return Columns(image, label, _name(features[image]) == "Image" or isinstance(features[image], dict), names)
 
 
-def _choose(kind: str, asked: str | None, found: list[str], usual: tuple[str, ...], kinds: str) -> str:
+def _choose(kind: str, asked: str | None, columns: list[str], usual: tuple[str, ...], kinds: str) -> str:
     """The column that was typed, the only one that was found, or the first of the usual names among those."""
     if asked is not None:
         names = [part.rpartition(" (")[0] for part in kinds.split(", ")]
         if asked not in names:
             raise ValueError(f"{kind}_column must be one of {kinds}, got {asked}{did_you_mean(asked, names)}")
         return asked
-    if not found:
+    if not columns:
         raise ValueError(f"{kind}_column must be named: no column is one of {kind}s; there are {kinds}")
-    chosen = found[0] if len(found) == 1 else next((name for name in usual if name in found), None)
+    chosen = columns[0] if len(columns) == 1 else next((name for name in usual if name in columns), None)
     if chosen is None:
         raise ValueError(
-            f"{kind}_column must be named, as there are {list_of_names(map(decoded_name, found))}; columns are {kinds}"
+            f"{kind}_column must be named, as there are {list_of_names(map(decoded_name, columns))}; "
+            f"columns are {kinds}"
         )
     return chosen
 

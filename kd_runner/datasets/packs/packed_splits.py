@@ -51,7 +51,7 @@ def splits_of_packed(
 
     Args:
         files: The images of each split that has files of its own; 'train' is among them.
-        left_out: What lies beside them and is not read.
+        left_out: The files beside them, which are not read.
         fractions: The share to cut from the training images for 'val' and for 'test', where `files` has none.
         on_bad_image: `error` or `skip`.
 

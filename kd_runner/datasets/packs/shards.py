@@ -55,13 +55,13 @@ def find_shards(root: str, patterns: Mapping[str, str | None]) -> Shards:
 
 def _found_shards(root: str, patterns: Mapping[str, str | None]) -> Shards:
     path = Path(root).expanduser()
-    given = {split: pattern for split, pattern in patterns.items() if pattern is not None}
+    typed = {split: pattern for split, pattern in patterns.items() if pattern is not None}
     if not path.is_dir():
         return Shards(_fixed_part(path), _by_names(_matches(Path(), str(path), "root"), path))
-    if given:
-        if "train" not in given:
-            raise ValueError(f"train must be a pattern of shards where {' and '.join(given)} is one, got null")
-        return Shards(path, {split: _matches(path, pattern, split) for split, pattern in given.items()})
+    if typed:
+        if "train" not in typed:
+            raise ValueError(f"train must be a pattern of shards where {' and '.join(typed)} is one, got null")
+        return Shards(path, {split: _matches(path, pattern, split) for split, pattern in typed.items()})
     return _of_folder(path)
 
 
@@ -145,9 +145,9 @@ def _of_folder(folder: Path) -> Shards:
     if not by_folder:
         _refuse_no_shards(folder, [path for name in ("", *names) for path in _entries(folder / name)])
     if "" in by_folder and len(by_folder) > 1:
-        others = list_of_names(sorted(name for name in by_folder if name))
+        folders = list_of_names(sorted(name for name in by_folder if name))
         raise ValueError(
-            f"{folder} has shards both directly in it and in {others}: dataset.train and .test name those to read"
+            f"{folder} has shards both directly in it and in {folders}: dataset.train and .test name those to read"
         )
     if "" in by_folder:
         return Shards(folder, _by_names(by_folder[""], folder), unread, hidden)

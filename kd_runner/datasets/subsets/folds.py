@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kd_runner.datasets.beside_labels import joined_beside_labels, unweighted
+from kd_runner.datasets.beside_labels import joined_beside_labels, without_weights
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.folders.tree import name_in_list
 from kd_runner.datasets.splits import Images, Split, Splits, cut_indices
 from kd_runner.datasets.survey import SPLITS, count, list_of_names
-from kd_runner.datasets.unlabelled import joined
+from kd_runner.datasets.unlabelled import join_images
 from kd_runner.notes import note
 
 
@@ -40,7 +40,7 @@ def fold_of(splits: Splits, folds: int, fold: int, seed: int, cut_seed: int, val
         ValueError: fewer images of each class, or fewer groups, than folds; the message begins with 'folds'.
     """
     files = _joined_files(splits)
-    images = _joined(_grouped([splits.train, splits.val, splits.test]))
+    images = _joined_images(_with_groups([splits.train, splits.val, splits.test]))
     order = _order(images, files, splits)
     labels, groups = images.labels[order], None if images.groups is None else images.groups[order]
     _check(labels, groups, folds, splits.classes)
@@ -56,8 +56,8 @@ def fold_of(splits: Splits, folds: int, fold: int, seed: int, cut_seed: int, val
     return replace(
         splits,
         train=images.subset(chosen["train"]),
-        val=unweighted(images.subset(chosen["val"])),
-        test=unweighted(images.subset(chosen["test"])),
+        val=without_weights(images.subset(chosen["val"])),
+        test=without_weights(images.subset(chosen["test"])),
         survey=survey,
         unused=unused,
     )
@@ -69,10 +69,10 @@ def _parts(
     """The indices of each split, whose test is given; the validation images are cut from all others."""
     is_test = torch.zeros(len(labels), dtype=torch.bool)
     is_test[test] = True
-    others = torch.nonzero(~is_test).flatten()
-    other_groups = None if groups is None else groups[others]
-    train, val = cut_indices(labels[others], other_groups, val_fraction, cut_seed, "val_fraction")
-    return {"train": others[train], "val": others[val], "test": test}
+    remaining = torch.nonzero(~is_test).flatten()
+    other_groups = None if groups is None else groups[remaining]
+    train, val = cut_indices(labels[remaining], other_groups, val_fraction, cut_seed, "val_fraction")
+    return {"train": remaining[train], "val": remaining[val], "test": test}
 
 
 def indices_of_folds(labels: Tensor, groups: Tensor | None, folds: int, seed: int) -> list[Tensor]:
@@ -112,7 +112,7 @@ def _check(labels: Tensor, groups: Tensor | None, folds: int, classes: Sequence[
         )
 
 
-def _grouped(parts: Sequence[Images]) -> list[Images]:
+def _with_groups(parts: Sequence[Images]) -> list[Images]:
     """The parts with groups, where one of them has groups: an image of a part without is one by itself."""
     groups = [part.groups for part in parts if part.groups is not None]
     if len(groups) in (0, len(parts)):
@@ -128,7 +128,7 @@ def _grouped(parts: Sequence[Images]) -> list[Images]:
     return result
 
 
-def _joined(parts: Sequence[Images]) -> Images:
+def _joined_images(parts: Sequence[Images]) -> Images:
     """The images of all parts, one behind the other."""
     return functools.reduce(_both, parts)
 
@@ -136,7 +136,7 @@ def _joined(parts: Sequence[Images]) -> Images:
 def _both(first: Images, second: Images) -> Images:
     """The images of both; files of one folder, or images in one file, stay relative to it."""
     if not (isinstance(first, ImageFiles) and isinstance(second, ImageFiles) and first.folder == second.folder):
-        return joined(first, second)
+        return join_images(first, second)
     labels = torch.cat([first.labels, second.labels])
     both = replace(first, paths=[*first.paths, *second.paths], labels=labels, **joined_beside_labels(first, second))
     if "stamps" in first.__dict__ and "stamps" in second.__dict__:  # each file is asked for once
@@ -148,7 +148,7 @@ def _joined_files(splits: Splits) -> ImageFiles | None:
     """The files that the images of all splits come from, in their order; None where they come from no files."""
     if splits.survey is None:
         return None
-    files = _joined([splits.survey.files[split] for split in SPLITS])
+    files = _joined_images([splits.survey.files[split] for split in SPLITS])
     assert isinstance(files, ImageFiles)
     return files
 

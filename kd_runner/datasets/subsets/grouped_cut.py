@@ -69,12 +69,12 @@ def _may_take(group: np.ndarray, chosen: np.ndarray, total: np.ndarray) -> bool:
 
 
 def _cost(images: np.ndarray, side: np.ndarray, wanted: np.ndarray, total: np.ndarray) -> float:
-    """How much fuller than the other a side becomes by a group: the growth of its squared numbers, over those wanted.
+    """The cost of putting a group on a side of the cut: the growth of its squared numbers, over the numbers wanted.
 
     Args:
         images: The number of the group's images of each class, [K].
-        side: Those that the side has already.
-        wanted: Those that it is to have in the end.
-        total: Those of both sides.
+        side: The number of images of each class that the side has already, [K].
+        wanted: The number of images of each class that the side is to have in the end, [K].
+        total: The number of images of each class on both sides, [K].
     """
     return float(((np.square(side + images) - np.square(side)) / (wanted * total)).sum())

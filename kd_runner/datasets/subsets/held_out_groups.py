@@ -28,5 +28,5 @@ def without_held_out_groups(splits: Splits) -> Splits:
         "data",
         f"{count(number, 'image')} without a label left out, as validation or test images are of the same groups",
     )
-    rest = unlabelled.subset(torch.nonzero(remains).flatten())
-    return replace(splits, unlabelled=rest if len(rest) else None)
+    remaining = unlabelled.subset(torch.nonzero(remains).flatten())
+    return replace(splits, unlabelled=remaining if len(remaining) else None)

@@ -21,12 +21,12 @@ def labels_in_cell(text: str) -> tuple[str, ...]:
 BINARY = {"0", "1", "false", "true"}
 
 
-def check_cells(cells: Sequence[str], said: Callable[[int], str], file: Path) -> None:
+def check_cells(cells: Sequence[str], row_name: Callable[[int], str], file: Path) -> None:
     """Refuse cells that hold labels in another form, and note where no cell holds two.
 
     Args:
         cells: The cells of the column, in the order of the rows.
-        said: Says where in the manifest the cell of a position stands, such as 'line 3'.
+        row_name: A function that gives the name of the row of a position in the manifest, such as 'line 3'.
 
     Raises:
         ValueError: lists in brackets, or numbers 0 and 1 for all labels; the message begins with 'labels'.
@@ -34,12 +34,12 @@ def check_cells(cells: Sequence[str], said: Callable[[int], str], file: Path) ->
     names = [names_in_cell(cell) for cell in cells]
     in_brackets = [position for position, cell in enumerate(cells) if cell[:1] in "[{(" and cell[-1:] in "]})" and cell]
     if in_brackets:
-        _refuse("without brackets", in_brackets, cells, said)
+        _refuse("without brackets", in_brackets, cells, row_name)
     is_binary = {name.casefold() for row in names for name in row} <= BINARY
     matrix = [position for position, row in enumerate(names) if len(row) > 1 and len(row) == len(names[0])]
     repeated = [position for position, row in enumerate(names) if len(set(row)) < len(row)]
     if is_binary and (repeated or len(matrix) == len(names)):
-        _refuse("of those that an image has, and not a 0 or 1 for each", repeated or matrix, cells, said)
+        _refuse("of those that an image has, and not a 0 or 1 for each", repeated or matrix, cells, row_name)
     if any(names) and all(len(row) < 2 for row in names):
         longest = max(cells, key=len)
         note(
@@ -49,9 +49,9 @@ def check_cells(cells: Sequence[str], said: Callable[[int], str], file: Path) ->
         )
 
 
-def _refuse(rule: str, positions: Sequence[int], cells: Sequence[str], said: Callable[[int], str]) -> None:
+def _refuse(rule: str, positions: Sequence[int], cells: Sequence[str], row_name: Callable[[int], str]) -> None:
     """Raise ValueError for the cells at these positions."""
-    shown = [f"{decoded_name(cells[position])} ({said(position)})" for position in positions]
+    shown = [f"{decoded_name(cells[position])} ({row_name(position)})" for position in positions]
     raise ValueError(f"labels must be names such as cat|dog, {rule}, got {list_of_names(shown, SHOWN)}")
 
 

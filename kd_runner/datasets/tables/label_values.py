@@ -109,7 +109,7 @@ def _as_numbers(values: Mapping[str, Sequence[Value]], names: Sequence[str] | No
     written: dict[int, list[str]] = {}
     for value in sorted({without_decimals(str(value)) for value in different}):
         written.setdefault(int(value), []).append(value)
-    same = [" and ".join(ways) for ways in written.values() if len(ways) > 1]
+    same = [" and ".join(texts_of_one) for texts_of_one in written.values() if len(texts_of_one) > 1]
     if same:
         note("data", f"labels that are one number, written in two ways, are read as one class: {list_of_names(same)}")
     return {split: [int(without_decimals(str(value))) for value in part] for split, part in values.items()}
@@ -154,12 +154,12 @@ def classes_and_labels(
     numbers = {value: number for number, value in enumerate(classes)}
     labels = {}
     for split, part in values.items():
-        given = part if are_numbers else list(map(str, part))
-        unknown = sorted(map(str, set(given) - set(numbers)))
+        split_values = part if are_numbers else list(map(str, part))
+        unknown = sorted(map(str, set(split_values) - set(numbers)))
         if unknown:
             known = "dataset.class_names has" if names is not None else "the training images have"
             shown = list_of_names(map(name_in_list, unknown), SHOWN)
             verb = "is" if len(unknown) == 1 else "are"
             raise ValueError(f"labels of the {split} split must be those that {known}; {shown} {verb} not among them")
-        labels[split] = [numbers[value] for value in given]
+        labels[split] = [numbers[value] for value in split_values]
     return [decoded_name(str(name)) for name in (names if names is not None else classes)], labels

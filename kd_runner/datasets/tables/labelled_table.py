@@ -42,7 +42,7 @@ IN_WORDS_OF_COMMANDS = (
 
 @dataclass(frozen=True)
 class TableWords:
-    """What a person typed about a table, and what the run says of its own.
+    """The words that a person typed about a table, and the names of columns in the run's own table.
 
     Args:
         columns: The names of columns that were typed, by what they hold; None for one that is not to be read.
@@ -80,7 +80,7 @@ def labelled_table(
                 f"--image-root: must be the folder that the paths of {file} start from, no folder {folder}"
             )
         rows = rows_of(table, _column_names(table, words, several_labels))
-        named = named_files([row.path for row in rows.rows], lambda row: rows.rows[row].place, folder, words.allowed)
+        named = named_files([row.path for row in rows.rows], lambda row: rows.rows[row].line, folder, words.allowed)
         positions = _judged_rows(rows, named, file)
     except (ValueError, FileNotFoundError) as error:
         message = str(error)
@@ -93,7 +93,7 @@ def labelled_table(
         raise SettingsError(
             f"none of the paths of {file} leads to a picture from {folder}, such as {decoded_name(path)}{remedy}"
         )
-    return _with_labels(positions, rows.rows, named, classes, _Place(file, folder, several_labels))
+    return _with_labels(positions, rows.rows, named, classes, _LabelSource(file, folder, several_labels))
 
 
 def _column_names(table: Table, words: TableWords, several_labels: bool) -> dict[str, str | None]:
@@ -106,8 +106,8 @@ def _column_names(table: Table, words: TableWords, several_labels: bool) -> dict
         name = words.columns_of_run.get(column, column)
         is_there = name is None or find_column(table.columns, name) is not None
         names[column] = words.columns.get(column, name if is_there else column)
-    kind, other = (LABELS, LABEL) if several_labels else (LABEL, LABELS)
-    return {**names, kind: names[kind] or kind, other: None, WEIGHT: None, GROUP: None}
+    kind, unused = (LABELS, LABEL) if several_labels else (LABEL, LABELS)
+    return {**names, kind: names[kind] or kind, unused: None, WEIGHT: None, GROUP: None}
 
 
 def _judged_rows(rows: Rows, named: NamedFiles, file: Path) -> list[int]:
@@ -116,12 +116,12 @@ def _judged_rows(rows: Rows, named: NamedFiles, file: Path) -> list[int]:
     Raises:
         ValueError: no row has a label, or two rows of an image say different things.
     """
-    kept = each_once(rows.rows, named.paths)
-    labelled = [position for position in kept if rows.rows[position].is_labelled]
+    positions = each_once(rows.rows, named.paths)
+    labelled = [position for position in positions if rows.rows[position].is_labelled]
     if not labelled:
         raise ValueError(f"label must be given for some images, {file} has none")
-    if len(labelled) < len(kept):
-        note("data", f"{count(len(kept) - len(labelled), 'image')} of {file} without a label left out")
+    if len(labelled) < len(positions):
+        note("data", f"{count(len(positions) - len(labelled), 'image')} of {file} without a label left out")
     test = [position for position in labelled if rows.rows[position].split == "test"]
     if SPLIT in rows.columns and not test:
         note("data", f"{file} has no test split: all {count(len(labelled), 'image')} with a label are judged")
@@ -131,8 +131,8 @@ def _judged_rows(rows: Rows, named: NamedFiles, file: Path) -> list[int]:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where pictures with labels come from."""
+class _LabelSource:
+    """The table and the folder that pictures with labels come from."""
 
     file: Path
     folder: Path
@@ -140,7 +140,7 @@ class _Place:
 
 
 def _with_labels(
-    positions: Sequence[int], rows: Sequence[Row], named: NamedFiles, classes: Sequence[str], place: _Place
+    positions: Sequence[int], rows: Sequence[Row], named: NamedFiles, classes: Sequence[str], source: _LabelSource
 ) -> LabelledPictures:
     """The pictures of these rows with the numbers of their classes; what the network does not know is left out.
 
@@ -155,21 +155,21 @@ def _with_labels(
     if not any(known.values()):
         has = list_of_names(map(name_in_list, ordered_classes(set(unknown)))) or "none"
         raise SettingsError(
-            f"{place.file} has no label that is a class of the network: it has {has}; the network's classes are "
+            f"{source.file} has no label that is a class of the network: it has {has}; the network's classes are "
             f"{list_of_names(map(name_in_list, classes))}"
         )
     if unknown:
-        _note_unknown(unknown, classes, place)
-    if not place.several_labels:
+        _note_unknown(unknown, classes, source)
+    if not source.several_labels:
         positions = [position for position in positions if known[position]]
-    paths = [place.folder / named.paths[position] for position in positions]
+    paths = [source.folder / named.paths[position] for position in positions]
     indices = [[numbers[name] for name in known[position]] for position in positions]
     missing = set(range(len(classes))) - {number for row in indices for number in row}
-    note_missing(f"in {place.file}", [classes[number] for number in sorted(missing)], classes, place.several_labels)
-    if place.several_labels:
+    note_missing(f"in {source.file}", [classes[number] for number in sorted(missing)], classes, source.several_labels)
+    if source.several_labels:
         matrix = label_matrix([[classes[number] for number in row] for row in indices], classes)[0]
-        return LabelledPictures(place.folder, paths, matrix)
-    return LabelledPictures(place.folder, paths, [number for (number,) in indices])
+        return LabelledPictures(source.folder, paths, matrix)
+    return LabelledPictures(source.folder, paths, [number for (number,) in indices])
 
 
 def _known_name(name: str, numbers: Mapping[str, int]) -> str:
@@ -178,14 +178,14 @@ def _known_name(name: str, numbers: Mapping[str, int]) -> str:
     return plain if decoded_name(name) not in numbers and plain in numbers else decoded_name(name)
 
 
-def _note_unknown(unknown: Counter[str], classes: Sequence[str], place: _Place) -> None:
+def _note_unknown(unknown: Counter[str], classes: Sequence[str], source: _LabelSource) -> None:
     names = [f"{name_in_list(name)}{similar_class(name, classes)}" for name in ordered_classes(set(unknown))]
     verb = "is no class" if len(unknown) == 1 else "are no classes"
     them = "it" if len(unknown) == 1 else "them"
     effect = f"{count(unknown.total(), 'picture')} of {them} left out"
-    if place.several_labels:
+    if source.several_labels:
         effect = f"left out of {count(unknown.total(), 'cell')}"
     note(
         "data",
-        f"{count(len(unknown), 'label')} of {place.file} {verb} of the network, {effect}: {list_of_names(names)}",
+        f"{count(len(unknown), 'label')} of {source.file} {verb} of the network, {effect}: {list_of_names(names)}",
     )

@@ -40,14 +40,16 @@ class NamedFiles:
     backslashes: int = 0
 
 
-def named_files(names: Sequence[str], said: Callable[[int], str], folder: Path, allowed: Sequence[Path]) -> NamedFiles:
+def named_files(
+    names: Sequence[str], row_name: Callable[[int], str], folder: Path, allowed: Sequence[Path]
+) -> NamedFiles:
     """The files that the paths `names` lead to from `folder`.
 
     Paths, and links on their way, that lead out of the folder and of the allowed ones are refused before any file is
     opened. Each file is asked for once: its size and time of change are those that a cache of images needs.
 
     Args:
-        said: Says where in the manifest the path of a position stands, such as 'line 3'.
+        row_name: A function that gives the name of the row of a position in the manifest, such as 'line 3'.
         allowed: Further folders to which paths and links may lead.
 
     Raises:
@@ -65,8 +67,8 @@ def named_files(names: Sequence[str], said: Callable[[int], str], folder: Path, 
             strange.setdefault(reason, []).append(position)
         files.paths.append(path)
     for reason, positions in strange.items():
-        _refuse(reason, [f"{decoded_name(names[position])} ({said(position)})" for position in positions], folder)
-    _look_at(files, folder, roots, said)
+        _refuse(reason, [f"{decoded_name(names[position])} ({row_name(position)})" for position in positions], folder)
+    _look_at(files, folder, roots, row_name)
     return files
 
 
@@ -97,7 +99,7 @@ def _refuse(reason: str, shown: Sequence[str], folder: Path) -> None:
     raise ValueError(f"path must {must}, got {list_of_names(shown, SHOWN)}{remedy}")
 
 
-def _look_at(files: NamedFiles, folder: Path, roots: Sequence[str], said: Callable[[int], str]) -> None:
+def _look_at(files: NamedFiles, folder: Path, roots: Sequence[str], row_name: Callable[[int], str]) -> None:
     """Ask once for each file, and refuse links that lead out of the folders."""
     real_roots = [os.path.realpath(root) for root in roots]
     parents = {os.path.dirname(path) for path in files.paths}  # noqa: PTH120
@@ -107,13 +109,13 @@ def _look_at(files: NamedFiles, folder: Path, roots: Sequence[str], said: Callab
         )
         parts = [files.paths[start : start + AT_ONCE] for start in range(0, len(files.paths), AT_ONCE)]
         looked_at = pool.map(lambda part: [_status(folder / path) for path in part], parts)
-        found = list(itertools.chain.from_iterable(looked_at))
+        statuses = list(itertools.chain.from_iterable(looked_at))
     stamps, outside = [], []
-    for position, (path, (status, reason, is_link)) in enumerate(zip(files.paths, found, strict=True)):
+    for position, (path, (status, reason, is_link)) in enumerate(zip(files.paths, statuses, strict=True)):
         parent, name = os.path.split(path)
         real = os.path.realpath(folder / path) if is_link else os.path.join(real_parents[parent], name)  # noqa: PTH118
         if not any(_is_in(real, root) for root in real_roots):
-            outside.append(f"{decoded_name(path)} ({said(position)}), which leads to {decoded_name(real)}")
+            outside.append(f"{decoded_name(path)} ({row_name(position)}), which leads to {decoded_name(real)}")
         if reason:
             files.missing[position] = reason
         stamps.append((0, 0) if status is None else (status.st_size, status.st_mtime_ns))
@@ -145,7 +147,7 @@ def similar_file(folder: Path, path: str) -> str:
     except OSError:
         return f"; there is no folder {decoded_name(parent)} in it" if parent else ""
     stems = (name.casefold(), os.path.splitext(name)[0].casefold())  # noqa: PTH122
-    for other in names:
-        if other.casefold() == stems[0] or os.path.splitext(other)[0].casefold() in stems:  # noqa: PTH122
-            return f"; there is a file {decoded_name(other)}"
+    for similar in names:
+        if similar.casefold() == stems[0] or os.path.splitext(similar)[0].casefold() in stems:  # noqa: PTH122
+            return f"; there is a file {decoded_name(similar)}"
     return ""

@@ -70,21 +70,21 @@ def parts_of(
     Raises:
         ValueError: rows that contradict each other, a path that leads out, a missing file or label, or one class.
     """
-    places = [row.place for row in rows]
-    named = named_files([row.path for row in rows], places.__getitem__, folder, allowed)
+    row_names = [row.line for row in rows]
+    named = named_files([row.path for row in rows], row_names.__getitem__, folder, allowed)
     if named.backslashes:
         note("data", f"{count(named.backslashes, 'path')} of {file}: backslashes are read as slashes")
-    kept = _kept_rows(rows, named, on_empty_label, file)
-    kept, missing = _less_missing(kept, rows, named, folder, skip_missing)
-    files, classes = _files(kept, rows, named, folder, pixels)
+    positions = _kept_rows(rows, named, on_empty_label, file)
+    positions, missing = _less_missing(positions, rows, named, folder, skip_missing)
+    files, classes = _files(positions, rows, named, folder, pixels)
     column, things = (LABEL, "values") if rows[0].labels is None else (LABELS, "names")
     if len(classes) < 2:
         alone = f"{name_in_list(classes[0])} alone" if classes else "none"
         raise ValueError(f"{column} must have at least two {things} among the training images, {file} has {alone}")
     note_similar_names(classes, "labels")
-    _note_missing_words([rows[position] for position in kept])
+    _note_missing_words([rows[position] for position in positions])
     if column == LABELS:
-        note_without_labels([rows[position].names for position in kept], file)
+        note_without_labels([rows[position].names for position in positions], file)
     return NamedParts(files, classes, missing)
 
 
@@ -99,47 +99,47 @@ def _note_missing_words(rows: Sequence[Row]) -> None:
 
 def _kept_rows(rows: Sequence[Row], named: NamedFiles, on_empty_label: str, file: Path) -> list[int]:
     """The positions of the rows that are read: each image once, with a label where it must have one."""
-    kept = each_once(rows, named.paths)
+    positions = each_once(rows, named.paths)
     refuse_split_groups(rows)
-    without = [position for position in kept if not rows[position].is_labelled]
+    without = [position for position in positions if not rows[position].is_labelled]
     if not without:
-        return kept
-    shown = list_of_names([f"{decoded_name(rows[position].path)} ({rows[position].place})" for position in without], 3)
-    if len(without) == len(kept):
+        return positions
+    shown = list_of_names([f"{decoded_name(rows[position].path)} ({rows[position].line})" for position in without], 3)
+    if len(without) == len(positions):
         raise ValueError(f"label must be given for some images, {file} has none")
     if on_empty_label == "error":
         raise ValueError(f"label must be given for each image (dataset.on_empty_label), there is none for {shown}")
     if on_empty_label == "unlabelled":
-        return kept
+        return positions
     verb = "is" if len(without) == 1 else "are"
     note(
         "data",
         f"{count(len(without), 'image')} of {file} without a label {verb} left out (dataset.on_empty_label): {shown}",
     )
-    return [position for position in kept if rows[position].is_labelled]
+    return [position for position in positions if rows[position].is_labelled]
 
 
 def _less_missing(
-    kept: Sequence[int], rows: Sequence[Row], named: NamedFiles, folder: Path, skip: bool
+    positions: Sequence[int], rows: Sequence[Row], named: NamedFiles, folder: Path, skip: bool
 ) -> tuple[list[int], LeftOut]:
     """The rows whose files are there, and the others' paths and reasons.
 
     Raises:
         ValueError: a file is missing where none may be left out, or all are.
     """
-    missing = [position for position in kept if position in named.missing]
-    if missing and (not skip or len(missing) == len(kept)):
-        shown = [f"{decoded_name(named.paths[position])} ({rows[position].place})" for position in missing]
+    missing = [position for position in positions if position in named.missing]
+    if missing and (not skip or len(missing) == len(positions)):
+        shown = [f"{decoded_name(named.paths[position])} ({rows[position].line})" for position in missing]
         raise ValueError(
-            f"path must lead to an image, but {len(missing):,} of {len(kept):,} lead to none from {folder}: "
+            f"path must lead to an image, but {len(missing):,} of {len(positions):,} lead to none from {folder}: "
             f"{list_of_names(shown, 3)}: {named.missing[missing[0]]}{similar_file(folder, named.paths[missing[0]])}"
-            + _remedy(len(missing) == len(kept))
+            + _remedy(len(missing) == len(positions))
         )
     left_out = LeftOut(
         unreadable=[named.paths[position] for position in missing],
         reasons=[named.missing[position] for position in missing[:SHOWN]],
     )
-    return [position for position in kept if position not in named.missing], left_out
+    return [position for position in positions if position not in named.missing], left_out
 
 
 def _remedy(all_missing: bool) -> str:
@@ -149,13 +149,13 @@ def _remedy(all_missing: bool) -> str:
 
 
 def _files(
-    kept: Sequence[int], rows: Sequence[Row], named: NamedFiles, folder: Path, pixels: PixelSettings
+    read_rows: Sequence[int], rows: Sequence[Row], named: NamedFiles, folder: Path, pixels: PixelSettings
 ) -> tuple[dict[str, ImageFiles], list[str]]:
     """The image files of each split and those without labels, and the names of the classes."""
-    positions = _positions(kept, rows)
+    positions = _positions(read_rows, rows)
     classes = ordered_classes({name for position in positions["train"] for name in rows[position].names})
     numbers = {name: number for number, name in enumerate(classes)}
-    labelled = [rows[position] for position in kept if rows[position].is_labelled]
+    labelled = [rows[position] for position in read_rows if rows[position].is_labelled]
     unknown = [(row, name) for row in labelled for name in row.names if name not in numbers]
     if unknown:
         _refuse_unknown_classes(unknown, classes)
@@ -176,14 +176,14 @@ def _files(
     return parts, classes
 
 
-def _positions(kept: Sequence[int], rows: Sequence[Row]) -> dict[str, list[int]]:
+def _positions(read_rows: Sequence[int], rows: Sequence[Row]) -> dict[str, list[int]]:
     """The positions of the rows of each split, and of those without labels.
 
     Raises:
         ValueError: there is no training image, or none that counts.
     """
     positions: dict[str, list[int]] = {}
-    for position in kept:
+    for position in read_rows:
         row = rows[position]
         positions.setdefault((row.split or "train") if row.is_labelled else WITHOUT_LABELS, []).append(position)
     if "train" not in positions:
@@ -219,7 +219,7 @@ def _group_numbers(rows: Sequence[Row]) -> Tensor | None:
 
 
 def _refuse_unknown_classes(unknown: Sequence[tuple[Row, str]], classes: Sequence[str]) -> None:
-    shown = [f"{name_in_list(name)} ({row.split}, {row.place})" for row, name in unknown]
+    shown = [f"{name_in_list(name)} ({row.split}, {row.line})" for row, name in unknown]
     must = "label must be one" if unknown[0][0].labels is None else "labels must be among those"
     raise ValueError(
         f"{must} that training images have ({list_of_names(map(name_in_list, classes))}), got {list_of_names(shown, 3)}"

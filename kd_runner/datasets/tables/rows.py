@@ -64,7 +64,7 @@ class Row:
     """The cells of a manifest about one image.
 
     Args:
-        place: Where it stands in the manifest, such as 'line 3'.
+        line: The line or row of the manifest, such as 'line 3' or, in a Parquet file, 'row 3'.
         path: The path as it is written there.
         label: The name of its class; empty: it has none.
         split: 'train', 'val' or 'test'; empty where the manifest has no splits or the image no label.
@@ -73,7 +73,7 @@ class Row:
         labels: The names of its labels, sorted, where the manifest gives several; None where it gives one.
     """
 
-    place: str
+    line: str
     path: str
     label: str
     split: str = ""
@@ -157,14 +157,14 @@ def _columns(table: Table, names: Mapping[str, str | None]) -> dict[str, int]:
             columns[column] = number
         elif column == PATH or names[column] not in (None, column):
             raise ValueError(_no_column(table, column, names))
-    given = [column for column in EITHER if column in columns]
-    if len(given) == 2:
+    present = [column for column in EITHER if column in columns]
+    if len(present) == 2:
         label, labels = (decoded_name(table.columns[columns[column]]) for column in EITHER)
         raise ValueError(
             f"label must be null where labels gives several for each image, or labels null, {table.file} has both "
             f"columns, {label} and {labels}"
         )
-    if not given:
+    if not present:
         asked = [column for column in EITHER if names[column] is not None]
         raise ValueError(_no_column(table, asked[0] if asked else LABEL, names))
     return columns
@@ -176,7 +176,7 @@ def find_column(columns: Sequence[str], name: str | None) -> int | None:
         return None
     if name in columns:
         return list(columns).index(name)
-    alike = [number for number, other in enumerate(columns) if other.casefold() == name.casefold()]
+    alike = [number for number, column in enumerate(columns) if column.casefold() == name.casefold()]
     return alike[0] if len(alike) == 1 else None
 
 
@@ -186,7 +186,7 @@ def _no_column(table: Table, column: str, names: Mapping[str, str | None]) -> st
     missing = [name for name in COLUMNS if names[name] == name and find_column(table.columns, name) is None]
     if len(missing) and any(find_column(table.columns, names[name]) is not None for name in EITHER):
         missing = [name for name in missing if name not in EITHER]  # one of the two is enough
-    words = [f"dataset.{name}={other}" for name in missing if (other := _meant(table.columns, name))]
+    words = [f"dataset.{name}={meant}" for name in missing if (meant := _meant(table.columns, name))]
     remedy = f"; is it {' '.join(words)}?" if words else ""
     if not remedy and names[column] != column:
         remedy = did_you_mean(str(names[column]), table.columns)
@@ -203,30 +203,30 @@ def _meant(columns: Sequence[str], column: str) -> str | None:
     return None
 
 
-def _row(place: str, content: Mapping[str, str]) -> Row:
+def _row(line: str, content: Mapping[str, str]) -> Row:
     path, label = content[PATH], content.get(LABEL, "")
     labels = labels_in_cell(content[LABELS]) if LABELS in content else None
     is_labelled = bool(label) or labels is not None
     if not path:
-        raise ValueError(f"path must be given in each row, {place} has none")
+        raise ValueError(f"path must be given in each row, {line} has none")
     split = content.get(SPLIT, "")
     known = split_called(split)
     if is_labelled and SPLIT in content and known is None:
         names = "; ".join(", ".join(words) for words in NAMES.values())
-        raise ValueError(f"split must be one of {names}; got {split or 'nothing'} in {place}")
+        raise ValueError(f"split must be one of {names}; got {split or 'nothing'} in {line}")
     if not is_labelled and split and known != "train" and split.casefold() not in UNLABELLED_SPLIT:
-        raise ValueError(f"label must be given for images of other splits than train, {place} has none ({split})")
-    weight = _weight(place, content[WEIGHT]) if is_labelled and WEIGHT in content else 1.0
-    return Row(place, path, label, known if is_labelled and known else "", weight, content.get(GROUP, ""), labels)
+        raise ValueError(f"label must be given for images of other splits than train, {line} has none ({split})")
+    weight = _weight(line, content[WEIGHT]) if is_labelled and WEIGHT in content else 1.0
+    return Row(line, path, label, known if is_labelled and known else "", weight, content.get(GROUP, ""), labels)
 
 
-def _weight(place: str, text: str) -> float:
+def _weight(line: str, text: str) -> float:
     try:
         weight = float(text)
     except ValueError:
         weight = math.nan
     if not 0 <= weight <= LARGEST_WEIGHT or "_" in text:
-        raise ValueError(f"weight must be a number of 0 or more such as 0.5, got {text or 'nothing'} in {place}")
+        raise ValueError(f"weight must be a number of 0 or more such as 0.5, got {text or 'nothing'} in {line}")
     return weight
 
 
@@ -245,11 +245,11 @@ def each_once(rows: Sequence[Row], paths: Sequence[str]) -> list[int]:
         if path not in first:
             first[path] = position
             continue
-        one, other = rows[first[path]], rows[position]
+        earlier_row, row = rows[first[path]], rows[position]
         for column in (LABEL, LABELS, SPLIT, WEIGHT, GROUP):
-            values = getattr(one, column), getattr(other, column)
+            values = getattr(earlier_row, column), getattr(row, column)
             if values[0] != values[1]:
-                raise ValueError(_twice(column, path, values, one.place, other.place))
+                raise ValueError(_twice(column, path, values, earlier_row.line, row.line))
         repeated.append(decoded_name(path))
     if repeated:
         note(
@@ -273,13 +273,14 @@ def refuse_split_groups(rows: Sequence[Row]) -> None:
     torn: dict[str, tuple[Row, Row]] = {}
     for row in rows:
         if row.group and row.is_labelled and row.split:
-            one = first.setdefault(row.group, row)
-            if one.split != row.split:
-                torn.setdefault(row.group, (one, row))
+            earlier_row = first.setdefault(row.group, row)
+            if earlier_row.split != row.split:
+                torn.setdefault(row.group, (earlier_row, row))
     if torn:
-        name, (one, other) = next(iter(torn.items()))
+        name, (first_row, second_row) = next(iter(torn.items()))
         more = f"; so have {len(torn) - 1:,} more groups" if len(torn) > 1 else ""
         raise ValueError(
-            f"group must have its images in one split, {decoded_name(name)} has {one.split} ({one.place}) and "
-            f"{other.split} ({other.place}){more}; dataset.group=null leaves groups aside"
+            f"group must have its images in one split, {decoded_name(name)} has "
+            f"{first_row.split} ({first_row.line}) and {second_row.split} ({second_row.line}){more}; "
+            "dataset.group=null leaves groups aside"
         )

@@ -158,8 +158,8 @@ def _refuse_size(file: Path, size: int) -> None:
     raise TooLarge(f"root must be a table of at most {MOST_BYTES / 1e6:,.0f} MB, {file} has {size / 1e6:,.0f} MB")
 
 
-def _refuse_fields(file: Path, given: str) -> None:
-    raise TooLarge(f"root must be a table of at most {MOST_FIELDS:,} fields, rows times columns, {file} has {given}")
+def _refuse_fields(file: Path, shape: str) -> None:
+    raise TooLarge(f"root must be a table of at most {MOST_FIELDS:,} fields, rows times columns, {file} has {shape}")
 
 
 def _fields_of(line: str, delimiter: str) -> list[str]:

@@ -32,7 +32,7 @@ def note_decimals(texts: Collection[str], source: str) -> None:
 
     Args:
         texts: All labels as they are written, each once; some of them are `with_decimals`.
-        source: Where the labels stand, such as ' of images.csv'.
+        source: The end of 'labels' in the note, such as ' of images.csv'; empty where there is no file to name.
     """
     written = with_decimals(texts)
     first = written[0]
@@ -50,8 +50,8 @@ def note_missing_words(names: Iterable[str], rule: str, remedy: str, thing: str 
 
     Args:
         names: The name of each image, or several of one.
-        rule: What the images are, such as 'of the class' or 'labelled'.
-        remedy: What to do where the name means that there is none.
+        rule: The words between 'are' and the name in the note, such as 'of the class' or 'labelled'.
+        remedy: The advice for a name that means that there is none.
     """
     numbers = Counter(name for name in names if name.strip().casefold() in MISSING)
     for name, number in sorted(numbers.items()):

@@ -12,7 +12,7 @@ from torch import Tensor
 from kd_runner.config.settings import Settings
 from kd_runner.datasets.splits import Images, Split, Splits
 from kd_runner.datasets.survey import count
-from kd_runner.datasets.unlabelled import TransferSet, joined, transfer_set, unlabelled_folder
+from kd_runner.datasets.unlabelled import TransferSet, join_images, transfer_set, unlabelled_folder
 from kd_runner.datasets.unreadable import way_around
 from kd_runner.errors import SettingsError
 from kd_runner.randomness import derived_seed
@@ -54,7 +54,7 @@ def images_to_teach_on(
     more = splits.unlabelled
     if settings.dataset.unlabelled is not None:
         images = unlabelled_images(settings, splits)
-        more = images if more is None else joined(more, images)
+        more = images if more is None else join_images(more, images)
     transfer = transfer_set(splits.train, labelled, hidden, more)
     log.info("student   %s", line(transfer, settings, splits))
     return transfer

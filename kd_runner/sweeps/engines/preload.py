@@ -1,4 +1,4 @@
-"""What every job would do first, done once: the fork server imports this module alone, as its first one.
+"""The first work of every job, done once: the fork server imports this module alone, as its first one.
 
 The import makes the fork server the leader of its own session, so that a terminal's Ctrl-C reaches the driver alone,
 and has the kernel kill it when the driver is killed.

@@ -174,7 +174,7 @@ def slots_of(nodes: Sequence[Mapping[str, Any]], gpus: float, cpus: float) -> in
 
     Args:
         nodes: The machines, as Ray describes them.
-        gpus, cpus: What a job has.
+        gpus, cpus: The numbers of GPUs and CPUs that a job has.
     """
     count = 0
     for node in nodes:

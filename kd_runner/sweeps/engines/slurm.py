@@ -473,9 +473,9 @@ def put_aside(files: Path, running: Iterable[str]) -> None:
     Slurm's numbers begin anew on another cluster, and can be guessed: the files of a new job must not be there before
     it is submitted, or the job would start, or seem to end, with what somebody else wrote.
     """
-    kept = {QUEUED, ADOPTED, *running}
+    needed = {QUEUED, ADOPTED, *running}
     entries = list(files.iterdir()) if files.is_dir() else []
-    moved = [path for path in entries if path.name not in kept and not path.name.startswith(ASIDE)]
+    moved = [path for path in entries if path.name not in needed and not path.name.startswith(ASIDE)]
     if moved:
         aside = files / f"{ASIDE}{uuid.uuid4().hex}"
         aside.mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""What decides which jobs can share batches and the teacher's work, and how many of them fit into the memory."""
+"""The needs of jobs: which of them can share batches and the teacher's work, and how many fit into the memory."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def shared_work(parts: Parts) -> str:
 
 
 def _weights_of_teacher(parts: Parts, name: str) -> str | list[str]:
-    """What the final weights of a teacher follow from: its training, its file, or its first weights and its head."""
+    """The origin of a teacher's final weights: its training, its file, or its first weights and its head."""
     teacher = parts.settings.all_teachers[name]
     if teacher.is_trained:
         return key_of(ingredients(parts.labels_only(name, to_train=False), parts.settings, parts.data))

@@ -55,8 +55,8 @@ def pack_tasks(
         folder: The folder of the sweep.
         queued: The names of tasks that a cluster has kept from an earlier driver, packs among them.
     """
-    kept = {name: _without_left_out(_numbers(name), folder) for name in queued}
-    loose = [number for number in tasks if not any(number in numbers for numbers in kept.values())]
+    queued_numbers = {name: _without_left_out(_numbers(name), folder) for name in queued}
+    loose = [number for number in tasks if not any(number in numbers for numbers in queued_numbers.values())]
     free = examination["free_bytes"]
     free = free if packing.memory is None else packing.memory * packing.slots
     room = None if free is None else int(free * SHARE_OF_MEMORY)
@@ -68,8 +68,8 @@ def pack_tasks(
         else pack_task([tasks[number] for number in numbers], folder, packing.timeout_s, packing.shares)
         for numbers in groups
     ]
-    packs = _bundled(packs, folder, packing)
-    for name, numbers in kept.items():
+    packs = _bundle(packs, folder, packing)
+    for name, numbers in queued_numbers.items():
         members = [tasks[number] for number in numbers if number in tasks]
         if len(_numbers(name)) == 1:
             packs += members
@@ -96,7 +96,7 @@ def _plan_of(first: int, folder: Path) -> Path:
     return folder / CHECKED / f"{PLAN}{first}.json"
 
 
-def _bundled(tasks: Sequence[Task], folder: Path, packing: Packing) -> list[Task]:
+def _bundle(tasks: Sequence[Task], folder: Path, packing: Packing) -> list[Task]:
     """The tasks, those of one job each as many together in a task of the cluster as a GPU is to run."""
     if packing.jobs_per_task == 1:
         return list(tasks)

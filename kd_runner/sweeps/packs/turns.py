@@ -28,7 +28,7 @@ STACK_BYTES = 2**26  # of a thread: as much as a process's main thread has at mo
 
 
 class ProcessState:
-    """What belongs to a process, and what a run changes as if the process were its own.
+    """The state of a process that a run changes as if the process were its own.
 
     Random numbers, the command line, the folder, the environment, standard output, the handlers of the log, and Hydra's
     settings.
@@ -76,10 +76,10 @@ class Worker:
     """A thread, and where it waits.
 
     Args:
-        number: Its number, which decides who goes first.
+        number: The number of the thread, which decides who goes first.
         work: The function that it runs.
         stage: 'ready' for its turn or at it, 'waiting' for others to come to its position, or 'ended'.
-        lane, position: Where it waits: threads of the same lane wait for one another at the same position.
+        lane, position: The point where it waits: threads of one lane wait for one another at the same position.
         together: The number of threads that went on from that position.
         seconds: The time of its turns that have ended.
         began: The start of its turn on the clock of `time.monotonic`; None where it has none.

@@ -40,9 +40,9 @@ def values_by_cma_es(
     best = min(completed[:startup_trials], key=lambda trial: sign * trial.values[0])
     bounds = np.tile(np.array([0.0, 1.0]), (len(numbers), 1))
     optimizer = CMA(mean=_point(numbers, best.params), sigma=SPREAD, bounds=bounds, seed=seeds[0])
-    later, size = completed[startup_trials:], optimizer.population_size
-    for first in range(0, len(later) - size + 1, size):
-        generation = later[first : first + size]
+    following, size = completed[startup_trials:], optimizer.population_size
+    for first in range(0, len(following) - size + 1, size):
+        generation = following[first : first + size]
         optimizer.tell([(_point(numbers, trial.params), sign * trial.values[0]) for trial in generation])
     optimizer.reseed_rng(seeds[1])
     return {
@@ -58,7 +58,7 @@ def _point(numbers: Sequence[Numbers], values: Mapping[str, Any]) -> np.ndarray[
 def share_of(dimension: Numbers, value: float) -> float:
     """The place of a value between the ends of its dimension, from 0 to 1."""
     low, high = _ends(dimension)
-    return (_scaled(dimension, value) - low) / (high - low) if high > low else 0.5
+    return (_scale(dimension, value) - low) / (high - low) if high > low else 0.5
 
 
 def value_at(dimension: Numbers, share: float) -> int | float:
@@ -77,8 +77,8 @@ def value_at(dimension: Numbers, share: float) -> int | float:
 def _ends(dimension: Numbers) -> tuple[float, float]:
     """The ends of a dimension on its scale; half a step wider where it has steps, so that none is drawn less often."""
     margin = dimension.step / 2 if dimension.step and not dimension.log else 0.0
-    return _scaled(dimension, dimension.low) - margin, _scaled(dimension, dimension.high) + margin
+    return _scale(dimension, dimension.low) - margin, _scale(dimension, dimension.high) + margin
 
 
-def _scaled(dimension: Numbers, value: float) -> float:
+def _scale(dimension: Numbers, value: float) -> float:
     return math.log(value) if dimension.log else float(value)

@@ -142,9 +142,9 @@ def _leave(folder: Path, name: str, lock: FileLock) -> None:
     """Remove what a driver leaves, but for jobs that wait in a queue."""
     (folder / DRIVERS / f"{name}{OF_DRIVER}").unlink(missing_ok=True)
     lock.release()
-    own = folder / DRIVERS / name
-    if not (own / SLURM).exists():
-        shutil.rmtree(own, ignore_errors=True)
+    own_folder = folder / DRIVERS / name
+    if not (own_folder / SLURM).exists():
+        shutil.rmtree(own_folder, ignore_errors=True)
     if not has_study(folder):  # it was refused
         of_study = folder / DRIVERS / OF_STUDY
         try:
@@ -166,10 +166,10 @@ def the_only_one(folder: Path, resumed: bool) -> Iterator[Driver]:
         SettingsError: another process runs it, or the folder holds something else.
     """
     with sweep_folder.exclusive_folder(folder, resumed):
-        others = living_drivers(folder)
-        if others:
+        living = living_drivers(folder)
+        if living:
             raise SettingsError(
-                f"hydra.sweeper.storage: must be typed to search beside {others[0]}, such as journal, got null"
+                f"hydra.sweeper.storage: must be typed to search beside {living[0]}, such as journal, got null"
             )
         yield Driver(folder)
 

@@ -29,7 +29,7 @@ def record_of(
     """
     trials = study.get_trials(deepcopy=False)
     ended = [trial.state.name.lower() for trial in trials if trial.state.is_finished()]
-    one = len(search.objectives) == 1
+    is_single = len(search.objectives) == 1
     return {
         "trials": {name: ended.count(name) for name in ("complete", "pruned", "fail")},
         "best": [
@@ -45,21 +45,21 @@ def record_of(
         ],
         "planned": search.trials,
         "objectives": [
-            {"name": name, "title": TITLES.get(name, name), "better": "higher" if way == "maximize" else "lower"}
-            for name, way in ((name, OBJECTIVES[name][1]) for name in search.objectives)
+            {"name": name, "title": TITLES.get(name, name), "better": "higher" if direction == "maximize" else "lower"}
+            for name, direction in ((name, OBJECTIVES[name][1]) for name in search.objectives)
         ],
-        "history": list(_history(trials, search, one)),
+        "history": list(_history(trials, search, is_single)),
     }
 
 
-def _history(trials: Sequence[FrozenTrial], search: SearchSettings, one: bool) -> Iterator[dict[str, Any]]:
+def _history(trials: Sequence[FrozenTrial], search: SearchSettings, is_single: bool) -> Iterator[dict[str, Any]]:
     """Each trial with its objectives and, of one objective, the best so far, in the order of the trials' numbers."""
     better = max if search.directions[0] == "maximize" else min
     best: float | None = None
     for trial in trials:
         completed = trial.state == TrialState.COMPLETE
         values = dict(zip(search.objectives, trial.values, strict=True)) if completed else {}
-        if completed and one and (search.seeds == 1 or has_all_seeds(trial, search.seeds)):
+        if completed and is_single and (search.seeds == 1 or has_all_seeds(trial, search.seeds)):
             best = trial.values[0] if best is None else better(best, trial.values[0])
         yield {
             "number": trial.number,
@@ -82,7 +82,7 @@ def _value(number: int, trial: FrozenTrial) -> float:
 
 
 def importances_of(study: optuna.Study, objectives: Sequence[str]) -> tuple[dict[str, Mapping[str, float]], str]:
-    """For each objective, the share of its spread between trials that each key accounts for; and why there is none.
+    """The importances of the keys, by objective: the share of its spread between trials; and why there are none.
 
     The shares sum to 1 (fANOVA, Hutter et al. 2014). The text is empty where there are importances.
     """

@@ -70,7 +70,7 @@ def _search(
     folder = driver.search_folder
     trials = Trials(search, space, driver, flags, compose) if has_study(folder) else None
     if trials is not None and not trials.trials_left:
-        log.info("search    %d of %s have ended before", len(trials.jobs), number_of(trials.planned, "trial"))
+        log.info("search    %d of %s have ended before", len(trials.jobs), number_of(trials.planned_count, "trial"))
         return trials.outcome()
     fork_server = ForkServer()
     try:

@@ -27,7 +27,7 @@ class SeedRun(Job):
     """A run of a trial with another seed than its first.
 
     Args:
-        seed: That seed.
+        seed: The seed of the run.
     """
 
     seed: int = 0
@@ -73,11 +73,11 @@ def may_be_best(first: float, trials: Sequence[FrozenTrial], count: int) -> bool
         trials: All trials of the search; higher is better.
         count: The number of seeds of a trial that has them all.
     """
-    whole = [accuracies_of(trial) for trial in trials if has_all_seeds(trial, count)]
-    if not whole:
+    complete = [accuracies_of(trial) for trial in trials if has_all_seeds(trial, count)]
+    if not complete:
         return True
-    best = max(map(statistics.fmean, whole))
-    deviation = math.sqrt(statistics.fmean(map(statistics.variance, whole)))
+    best = max(map(statistics.fmean, complete))
+    deviation = math.sqrt(statistics.fmean(map(statistics.variance, complete)))
     return first >= best - deviation
 
 

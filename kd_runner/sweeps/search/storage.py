@@ -1,4 +1,4 @@
-"""Where the study of a search is: a journal in the search's folder, or a database that was named."""
+"""The storage of the study of a search: a journal in the search's folder, or a database that was named."""
 
 from __future__ import annotations
 

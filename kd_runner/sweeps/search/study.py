@@ -69,7 +69,7 @@ class SearchSettings(Section):
         pruning_warmup: The number of epochs that the student of every trial has.
         seeds: The number of seeds that a trial has that may be the best.
         timeout: Seconds after which this driver starts no trial; None for no limit.
-        storage: Where the study is that several drivers share; None where this one is the only one.
+        storage: The place of the study that several drivers share; None where this one is the only one.
     """
 
     trials: Count
@@ -227,8 +227,8 @@ def refuse_other_search(driver: Driver, search: SearchSettings, space: Space, re
     folder = driver.search_folder
     refuse_other_storage(folder, search.storage)
     if not has_study(folder):
-        found = sorted(path.name for path in folder.iterdir() if path.name not in FILES_BEFORE_TRIALS)
-        names = [name for name in found if not is_being_written(name)]  # by a driver that starts beside this one
+        files = sorted(path.name for path in folder.iterdir() if path.name not in FILES_BEFORE_TRIALS)
+        names = [name for name in files if not is_being_written(name)]  # by a driver that starts beside this one
         if names:
             raise SettingsError(f"hydra.sweep.dir: must be empty for a new search, {folder} holds {names[0]}")
         return

@@ -40,14 +40,14 @@ class Together:
         """
         if self.pack == "off" or self.search.pruning != "none":
             return 1
-        left = self.search.trials - number
+        trials_left = self.search.trials - number
         if self.pack != "auto":
-            return max(1, min(left, int(self.pack)))
+            return max(1, min(trials_left, int(self.pack)))
         if self.search.sampler == "nsga2":  # the trials of a generation come from the one before
-            left = min(left, self.search.startup_trials - number % self.search.startup_trials)
+            trials_left = min(trials_left, self.search.startup_trials - number % self.search.startup_trials)
         elif self.search.sampler != "random":  # whatever learns from each trial: only its first ones are random
-            left = min(left, self.search.startup_trials - number)
-        return max(1, min(MOST, -(-left // self.slots)))
+            trials_left = min(trials_left, self.search.startup_trials - number)
+        return max(1, min(MOST, -(-trials_left // self.slots)))
 
     def groups(self, jobs: Sequence[Job]) -> list[list[Job]]:
         """The trials in groups that run side by side."""

@@ -39,7 +39,7 @@ def pruning_reason(
         rungs = SuccessiveHalvingPruner(search.pruning_warmup, SURVIVORS)
     else:
         rungs = HyperbandPruner(search.pruning_warmup, max(epochs, search.pruning_warmup), SURVIVORS)
-    is_pruned, marks = _asked(rungs, search, trials, number, epoch)
+    is_pruned, marks = _ask(rungs, search, trials, number, epoch)
     words = {"asha": "not among the best quarter that got so far", "hyperband": "not among the best of its bracket"}
     return (words[search.pruning] if is_pruned else ""), marks
 
@@ -51,7 +51,7 @@ def _is_rung(first: int, epoch: int) -> bool:
     return first == epoch
 
 
-def _asked(
+def _ask(
     pruner: BasePruner, search: SearchSettings, trials: Sequence[FrozenTrial], number: int, epoch: int
 ) -> tuple[bool, Marks]:
     """The answer of one of Optuna's pruners about a trial, and what it notes there.

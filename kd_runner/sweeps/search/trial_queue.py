@@ -1,4 +1,4 @@
-"""What a driver of a search runs next: trials that were interrupted, the other seeds of a good one, new trials."""
+"""The next work of a driver of a search: trials that were interrupted, the other seeds of a good one, new trials."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ class TrialQueue:
                 time.sleep(LOOK)
         if self.is_over() and trials.trials_left:
             ended, count = trials.count_all()
-            left = f"{count - ended} of {number_of(count, 'trial')} left"
-            log.info("search    its time is over (hydra.sweeper.timeout): %s", left)
+            unfinished = f"{count - ended} of {number_of(count, 'trial')} left"
+            log.info("search    its time is over (hydra.sweeper.timeout): %s", unfinished)
         shutil.rmtree(driver.folder / CHECKED, ignore_errors=True)
 
     def is_over(self) -> bool:
@@ -93,7 +93,7 @@ class TrialQueue:
     def tasks_of_new_trials(self) -> list[Task]:
         """Tasks of as many new trials as are proposed at once; none where the search has all of its trials."""
         trials = self.trials
-        while len(trials.jobs) < trials.planned:
+        while len(trials.jobs) < trials.planned_count:
             jobs = trials.new_trials(self.together.count_at(len(trials.jobs)), self.live_view)
             if jobs:
                 return self.tasks_of(jobs)
@@ -101,7 +101,7 @@ class TrialQueue:
 
     def tasks_of_orphans(self, most: int | None = None) -> list[Task]:
         """Tasks of up to `most` trials that have begun and that no driver runs."""
-        tasks, whole = [], []
+        tasks, jobs = [], []
         for job, driver in self.trials.orphans(most):
             if driver:
                 log.info("taken     %s from %s, which has ended", job, driver)
@@ -112,12 +112,12 @@ class TrialQueue:
                 self.live_view.jobs |= {job.name: job}
                 self.say_end(Task(job.name, job.folder, [], [], code=0))
             elif runs == [job]:
-                whole.append(job)
+                jobs.append(job)
             elif runs:
                 tasks += self.tasks_of(runs)
             else:  # it was killed before it could say so
                 self.trials.conclude(job.number)
-        return [*self.tasks_of(whole), *tasks]
+        return [*self.tasks_of(jobs), *tasks]
 
     def tasks_of(self, jobs: Sequence[Job]) -> list[Task]:
         """The tasks of runs: one for each group that shares a process."""

@@ -47,13 +47,13 @@ class SearchOutcome:
         count: The number of trials.
         failed: A line for each trial that failed.
         best: Lines that name the best trial, or the trials that no other trial betters in all objectives.
-        left: The number of trials that have not ended.
+        trials_left: The number of trials that have not ended.
     """
 
     count: int
     failed: list[str]
     best: list[str]
-    left: int = 0
+    trials_left: int = 0
 
 
 def _are_numbers(values: Any) -> TypeGuard[list[float]]:
@@ -109,7 +109,7 @@ class Trials:
 
     Args:
         driver: This process among those that run the search.
-        flags, compose: The same as those of `run_search`.
+        flags, compose: The arguments of `run_search` with these names.
     """
 
     def __init__(
@@ -160,15 +160,15 @@ class Trials:
         return self.study.get_trials(deepcopy=False)
 
     @property
-    def planned(self) -> int:
+    def planned_count(self) -> int:
         """The number of trials in the end: where several drivers run the search, what the last to start was told."""
-        planned = self.study.user_attrs.get(PLANNED) if self.driver.is_one_of_many else None
-        return planned if type(planned) is int else self.search.trials
+        planned_count = self.study.user_attrs.get(PLANNED) if self.driver.is_one_of_many else None
+        return planned_count if type(planned_count) is int else self.search.trials
 
     def count_all(self) -> tuple[int, int]:
         """The number of trials that have ended, of all drivers of the search, and the number that it is to have."""
         trials = self.all()
-        return sum(trial.state.is_finished() for trial in trials), max(self.planned, len(trials))
+        return sum(trial.state.is_finished() for trial in trials), max(self.planned_count, len(trials))
 
     @property
     def trials_left(self) -> int:
@@ -220,7 +220,7 @@ class Trials:
             self.refresh()
             jobs = []
             for _ in range(count):
-                if len(self.jobs) < self.planned:
+                if len(self.jobs) < self.planned_count:
                     jobs.append(self.ask_for_trial(live_view))
             return [job for job in jobs if job is not None]
 
@@ -398,9 +398,11 @@ class Trials:
     def write_record(self, ended: bool = False) -> None:
         """Record the trials so far, and which are the best; where they have ended, what the keys count for, too."""
         self.refresh()
-        content = record_of(self.study, self.search, self.best(), self.jobs, self.flags) | {"planned": self.planned}
-        found = importances_of(self.study, self.search.objectives) if ended else ({}, "the search goes on")
-        content |= {"importances": found[0], "no_importances": found[1] or None}
+        content = record_of(self.study, self.search, self.best(), self.jobs, self.flags) | {
+            "planned": self.planned_count
+        }
+        importances = importances_of(self.study, self.search.objectives) if ended else ({}, "the search goes on")
+        content |= {"importances": importances[0], "no_importances": importances[1] or None}
         atomic.write_json(self.folder / SEARCH, content)
 
     def outcome(self) -> SearchOutcome:
@@ -422,7 +424,7 @@ class Trials:
             if has_one_objective:
                 best.append(shlex.join(["kd-runner", *self.flags, *job.overrides]))
         ended = sum(trial.state.is_finished() for trial in trials)
-        return SearchOutcome(len(trials), failed, best, max(0, max(self.planned, len(trials)) - ended))
+        return SearchOutcome(len(trials), failed, best, max(0, max(self.planned_count, len(trials)) - ended))
 
 
 def student_epochs(folder: Path) -> tuple[list[float], int]:

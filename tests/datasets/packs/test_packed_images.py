@@ -14,7 +14,7 @@ from PIL import Image
 
 from kd_runner.datasets.files import ImageFiles, PixelSettings
 from kd_runner.datasets.packs.packed_images import PackedImages, window
-from kd_runner.datasets.unlabelled import joined
+from kd_runner.datasets.unlabelled import join_images
 
 
 def test_a_window_is_a_file_of_its_own(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_images_of_a_pack_and_images_beside_it(tmp_path: Path) -> None:
     packed = PackedImages(tmp_path, ["10", "20"], torch.tensor([0, 1]), pixels, pack=Colours())
     Image.new("L", (4, 4), 30).save(tmp_path / "more.png")
     more = ImageFiles(tmp_path, ["more.png"], torch.tensor([-1]), pixels)
-    both = joined(packed, more)
+    both = join_images(packed, more)
     assert isinstance(both, PackedImages)
     assert both.sample(3)[:, 0, 0, 0].tolist() == [10, 20, 30]
     assert both.labels.tolist() == [0, 1, -1]

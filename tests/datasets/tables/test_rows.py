@@ -137,7 +137,8 @@ def test_an_image_without_a_label_needs_no_split_and_no_weight() -> None:
 
 def rows(*changes: dict[str, Any]) -> list[Row]:
     return [
-        Row(**{"place": f"line {line}", "path": "x", "label": "a", **change}) for line, change in enumerate(changes, 2)
+        Row(**{"line": f"line {number}", "path": "x", "label": "a", **change})
+        for number, change in enumerate(changes, 2)
     ]
 
 

@@ -74,7 +74,7 @@ def test_drivers_share_one_search(tmp_path: Path, storage: str) -> None:
         outcomes = [trials.outcome() for trials in both]
         many = [trial.params for trial in both[0].all()]
     assert outcomes[0] == outcomes[1]
-    assert outcomes[0].left == 0
+    assert outcomes[0].trials_left == 0
     record = json.loads((folder / "search.json").read_text())
     assert record["trials"] == {"complete": 7, "pruned": 0, "fail": 0}
     assert record["best"][0]["number"] == 6
@@ -110,7 +110,7 @@ def test_the_number_of_trials_is_that_of_the_search(tmp_path: Path) -> None:
         few = trials_of(first, "journal", 3)
         assert len(few.new_trials(9, LiveView(3))) == 3
         more = trials_of(second, "journal", 5)
-        assert (few.planned, more.planned) == (5, 5)
+        assert (few.planned_count, more.planned_count) == (5, 5)
         assert [job.number for job in few.new_trials(9, LiveView(3))] == [3, 4]
         assert more.new_trials(9, LiveView(3)) == []
 

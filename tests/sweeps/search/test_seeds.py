@@ -138,7 +138,7 @@ def test_a_run_that_is_done_again_has_not_failed(tmp_path: Path) -> None:
         for run, accuracy in zip(trials.runs_left(0), (0.6, 0.7), strict=True):
             end(run, accuracy)
         outcome = trials.outcome()
-    assert (outcome.failed, outcome.left) == ([], 0)
+    assert (outcome.failed, outcome.trials_left) == ([], 0)
     assert trials.all()[0].values == pytest.approx([0.6])
 
 
