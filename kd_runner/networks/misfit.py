@@ -134,10 +134,13 @@ def _cause_of_shapes(targets: Mapping[str, Tensor], candidate: Candidate, reshap
     first = next((name for name in targets if targets[name].dim() == 4), "")  # the first convolution
     if first in reshaped:
         shape, target = candidate.tensors[first].tensor.shape, targets[first].shape
+        causes = []
         if len(shape) == 4 and shape[1] != target[1]:
-            return f" (its images have {shape[1]} channels, these {target[1]})"
+            causes.append(f"its images have {shape[1]} channels, these {target[1]}: see input.channels")
         if len(shape) == 4 and shape[2:] != target[2:]:
-            return f" (its first convolution is {shape[2]}x{shape[3]}, that of a network for images of another size)"
+            causes.append(f"its first convolution is {shape[2]}x{shape[3]}, for images of another size: see input.size")
+        if causes:
+            return f" ({'; '.join(causes)})"
     return " (the same layers of other widths)"
 
 

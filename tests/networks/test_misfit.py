@@ -23,8 +23,10 @@ MISFITS: list[tuple[Callable[[], nn.Module], State, str]] = [
      r"\(the file has no last layer\); closest at 'm'; the file has 2 tensors \(m\.1\.weight, m\.1\.bias\), the net"),
     (lambda: normed(3), normed(2).state_dict(), r"2\.weight must be \[4, 4, 3, 3\]|is missing"),
     (normed, normed(channels=1).state_dict(), r"0\.weight must be \[4, 3, 3, 3\], is \[4, 1, 3, 3\] "
-     r"\(its images have 1 channels, these 3\)"),
-    (normed, normed(kernel=7).state_dict(), r"\(its first convolution is 7x7, that of a network for images of another"),
+     r"\(its images have 1 channels, these 3: see input\.channels\)"),
+    (normed, normed(kernel=7).state_dict(), r"\(its first convolution is 7x7, for images of another size: see input"),
+    (normed, normed(channels=1, kernel=7).state_dict(), r"\(its images have 1 channels, these 3: see "
+     r"input\.channels; its first convolution is 7x7, for images of another size: see input\.size\)"),
     (normed, {n: v for n, v in normed().state_dict().items() if "running" not in n}, r"\(the file has no batch norm\)"),
     (mlp, {name: value.t().contiguous() for name, value in GOOD.items()}, r"1\.weight must be \[16, 64\], is \[64, "),
 ]  # fmt: skip
