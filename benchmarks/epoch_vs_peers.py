@@ -35,7 +35,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler
 
-from kd_runner.config.settings import Precision
+from kd_runner.config.field_types import Precision
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.datasets.splits import Split, Splits
 from kd_runner.datasets.torchvision_set import torchvision_set

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import transforms
 
-from kd_runner.config.settings import TrainerSettings
+from kd_runner.config.sections import TrainerSettings
 from kd_runner.environment import processor_name
 
 

@@ -60,7 +60,7 @@ class PoolLauncher(Launcher):
         Raises:
             SettingsError: a setting that does not exist, or a value that cannot work.
         """
-        from kd_runner.config.settings import validate_section
+        from kd_runner.config.validation import validate_section
 
         return validate_section(self.section(), plain_settings(self.unchecked), "hydra.launcher.")
 

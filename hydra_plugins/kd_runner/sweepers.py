@@ -177,7 +177,7 @@ class OptunaSweeper(GridSweeper):
         """
         from hydra_plugins.kd_runner.launchers import PoolLauncher, plain_settings
         from kd_runner.command_line.typed_words import idle_search_words, note_idle_words
-        from kd_runner.config.settings import validate_section
+        from kd_runner.config.validation import validate_section
         from kd_runner.errors import RunFailed, SettingsError
         from kd_runner.notes import collected_notes, note
         from kd_runner.sweeps.search.run import run_search

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
-from kd_runner.config.settings import DatasetSettings
+from kd_runner.config.sections import DatasetSettings
 from kd_runner.files import tolerant_json
 from kd_runner.files.indifferent import SPEED_OF_DATASET
 from kd_runner.files.recorded_words import without_plus

@@ -16,9 +16,10 @@ from typing import Any
 from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 
 from kd_runner.config.door import OPTIONS, PACKAGES, check_arguments, find_target, is_of
+from kd_runner.config.field_types import Node
 from kd_runner.config.given import is_name_of_given
 from kd_runner.config.own_files import own_digest
-from kd_runner.config.settings import Node, as_number, fields_of, rule_of
+from kd_runner.config.validation import as_number, fields_of, rule_of
 from kd_runner.errors import SettingsError, code_error, one_line
 from kd_runner.foreign_words import answer_for
 from kd_runner.suggestions import did_you_mean

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from kd_runner.config.build import build, takes
-from kd_runner.config.settings import DatasetSettings, Residency
+from kd_runner.config.field_types import Residency
+from kd_runner.config.sections import DatasetSettings
 from kd_runner.datasets.folders.archives import is_archive
 from kd_runner.datasets.splits import Splits
 from kd_runner.datasets.subsets.folds import fold_of

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kd_runner.config.settings import Seed, rule_of
+from kd_runner.config.field_types import Seed
+from kd_runner.config.validation import rule_of
 from kd_runner.errors import SettingsError
 from kd_runner.files import tolerant_json
 from kd_runner.files.run_folder import SETTINGS

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from kd_runner.child_python import settle_module_search
-from kd_runner.config.settings import Residency
+from kd_runner.config.field_types import Residency
 from kd_runner.datasets.beside_labels import weights_with_mean_one
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.splits import Images, Split

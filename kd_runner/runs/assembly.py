@@ -13,15 +13,10 @@ import torch
 from torch import nn
 
 from kd_runner.config.build import build, build_loss, build_partial, refusal
+from kd_runner.config.field_types import ONLINE
 from kd_runner.config.fingerprint import digest
-from kd_runner.config.settings import (
-    ONLINE,
-    DistillationSettings,
-    NetworkSettings,
-    Settings,
-    StudentSettings,
-    TrainerSettings,
-)
+from kd_runner.config.sections import DistillationSettings, NetworkSettings, StudentSettings, TrainerSettings
+from kd_runner.config.settings import Settings
 from kd_runner.datasets import survey
 from kd_runner.datasets.splits import Splits
 from kd_runner.datasets.unlabelled import TransferSet

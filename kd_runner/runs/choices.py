@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from kd_runner.config.settings import DistillationSettings, Settings
+from kd_runner.config.sections import DistillationSettings
+from kd_runner.config.settings import Settings
 from kd_runner.input_pipeline.step_plan import images_per_epoch
 from kd_runner.reports.summary import layer_lines
 from kd_runner.runs.data import Data

@@ -10,8 +10,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from kd_runner.config.field_types import Node
 from kd_runner.config.fingerprint import digest
-from kd_runner.config.settings import Node
 from kd_runner.evaluation.predictions import Predictions, predict
 from kd_runner.files.run_folder import BOARD
 from kd_runner.files.stages import BASELINE

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from kd_runner.config.build import build
+from kd_runner.config.field_types import Node
 from kd_runner.config.fingerprint import ADDED_TO_NETWORKS, digest, without_defaults
-from kd_runner.config.settings import DatasetSettings, Node, Settings
+from kd_runner.config.sections import DatasetSettings
+from kd_runner.config.settings import Settings
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.image_input import RECORD, input_of_images
 from kd_runner.datasets.label_noise import noisy_labels

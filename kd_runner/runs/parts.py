@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from kd_runner.config.field_types import OF_TEACHER_AND_STUDENT, ONLINE, Node
 from kd_runner.config.fingerprint import digest
-from kd_runner.config.settings import OF_TEACHER_AND_STUDENT, ONLINE, Node, Settings, StudentSettings
+from kd_runner.config.sections import StudentSettings
+from kd_runner.config.settings import Settings
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.files.file_digest import file_digest
 from kd_runner.files.stages import BASELINE, STUDENT

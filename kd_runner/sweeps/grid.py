@@ -10,7 +10,7 @@ from typing import Any
 
 from kd_runner import redaction
 from kd_runner.command_line.unused_in_sweep import sentences_of_sweep
-from kd_runner.config.settings import MOST_JOBS_WITH_IMAGES
+from kd_runner.config.sections import MOST_JOBS_WITH_IMAGES
 from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.formats import number_of
 from kd_runner.notes import note

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_runner.config.settings import AttackSettings, Settings
+from kd_runner.config.sections import AttackSettings
+from kd_runner.config.settings import Settings
 from kd_runner.files.stages import BASELINE, STUDENT
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.device_copy import sent

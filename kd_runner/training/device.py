@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from kd_runner.config.settings import TrainerSettings
+from kd_runner.config.sections import TrainerSettings
 
 
 def device_of(settings: TrainerSettings) -> torch.device:

@@ -17,7 +17,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from kd_runner.clock import run_seconds
-from kd_runner.config.settings import TrainerSettings
+from kd_runner.config.sections import TrainerSettings
 from kd_runner.errors import RunFailed
 from kd_runner.input_pipeline.batches import PlainBatches
 from kd_runner.tracking.logger import RunLogger

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kd_runner.config.settings import Precision, TrainerSettings
+from kd_runner.config.field_types import Precision
+from kd_runner.config.sections import TrainerSettings
 from kd_runner.input_pipeline.step_plan import WHOLE, PartOfStep
 from kd_runner.process_group import SINGLE_PROCESS, ProcessGroup
 

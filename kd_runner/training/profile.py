@@ -16,7 +16,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
-from kd_runner.config.settings import TrainerSettings
+from kd_runner.config.sections import TrainerSettings
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import PROFILE
 from kd_runner.formats import percent, three_digits

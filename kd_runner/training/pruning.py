@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from kd_runner.config.settings import PruningSettings
+from kd_runner.config.sections import PruningSettings
 from kd_runner.errors import RunFailed
 from kd_runner.networks.channels import WEIGHTED, ChannelGroup, channel_groups, masks_of
 

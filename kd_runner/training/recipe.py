@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from kd_runner.config.settings import Precision
+from kd_runner.config.field_types import Precision
 from kd_runner.input_pipeline.budget_in_steps import StepBudget
 from kd_runner.training.attack import Attack
 from kd_runner.training.pruning import Pruning

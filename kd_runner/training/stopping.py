@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kd_runner.config.settings import HIGHER_IS_BETTER, EarlyStoppingSettings
+from kd_runner.config.field_types import HIGHER_IS_BETTER
+from kd_runner.config.sections import EarlyStoppingSettings
 
 
 @dataclass(frozen=True)

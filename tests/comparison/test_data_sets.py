@@ -10,7 +10,7 @@ import pytest
 
 from kd_runner.comparison import data_sets as of_module
 from kd_runner.comparison.data_sets import OF_EVERY_DATA_SET, data_sets_of
-from kd_runner.config.settings import DatasetSettings, TeacherView
+from kd_runner.config.sections import DatasetSettings, TeacherView
 from kd_runner.files.results import Run
 
 

@@ -12,7 +12,8 @@ from torch import nn
 
 from kd_runner.config.build import build, build_partial
 from kd_runner.config.conf_dir import CONF_DIR
-from kd_runner.config.settings import check, fields_of
+from kd_runner.config.settings import check
+from kd_runner.config.validation import fields_of
 from kd_runner.errors import SettingsError
 
 OPTIONS = sorted(

@@ -17,7 +17,7 @@ from conftest import composed
 from torch import Tensor, nn
 
 from kd_runner.config.build import build
-from kd_runner.config.settings import TeacherSettings
+from kd_runner.config.sections import TeacherSettings
 from kd_runner.errors import SettingsError
 from kd_runner.models.resnet import ResNet
 from kd_runner.models.torchvision_classifier import torchvision_classifier

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from torch import Tensor, nn
 
-from kd_runner.config.settings import AdversarialSettings, Settings, validate_section
+from kd_runner.config.sections import AdversarialSettings
+from kd_runner.config.settings import Settings
+from kd_runner.config.validation import validate_section
 from kd_runner.errors import SettingsError
 from kd_runner.reports.summary import attacked_sentence, table
 from kd_runner.runs.assembly import assemble

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kd_runner.config.settings import Node
+from kd_runner.config.field_types import Node
 from kd_runner.input_pipeline.view import View
 from kd_runner.models.mlp import mlp
 from kd_runner.runs.assembly import assemble

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from kd_runner.config.settings import Settings, TeacherView
+from kd_runner.config.sections import TeacherView
+from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
 from kd_runner.input_pipeline.augmentation import Augmentation
 from kd_runner.reports.summary import own_views

@@ -20,17 +20,16 @@ from kd_runner.command_line.option_files import option_settings, options_of
 from kd_runner.command_line.typed_words import typed_settings
 from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.fingerprint import flat_keys  # fmt: skip
-from kd_runner.config.settings import (
+from kd_runner.config.sections import (
     DatasetSettings,
     DistillationSettings,
     FinetuneSettings,
-    Settings,
     StudentSettings,
     TeacherSettings,
     TrackingSettings,
     TrainerSettings,
-    check,
 )
+from kd_runner.config.settings import Settings, check
 from kd_runner.datasets.splits import Split, Splits
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.checks.rehearsal import rehearse

@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 pytest.importorskip("optuna", reason="a search needs optuna")
 
-from kd_runner.config.settings import validate_section
+from kd_runner.config.validation import validate_section
 from kd_runner.sweeps.search.space import Space, space_of
 from kd_runner.sweeps.search.study import SearchSettings
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from kd_runner.config.settings import TrainerSettings
+from kd_runner.config.sections import TrainerSettings
 from kd_runner.datasets.splits import Split
 from kd_runner.distillation.soft import Soft
 from kd_runner.input_pipeline.augmentation import Augmentation

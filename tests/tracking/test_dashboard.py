@@ -17,7 +17,7 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.util import tensor_util
 
 import kd_runner
-from kd_runner.config.settings import TrackingSettings
+from kd_runner.config.sections import TrackingSettings
 from kd_runner.datasets.splits import Split
 from kd_runner.evaluation.metrics import pair_metrics
 from kd_runner.evaluation.predictions import Predictions, predict

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kd_runner.config.settings import TrackingSettings
+from kd_runner.config.sections import TrackingSettings
 from kd_runner.errors import SettingsError
 from kd_runner.runs.run import run
 from kd_runner.tracking import trackers

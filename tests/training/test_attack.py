@@ -14,7 +14,7 @@ from small_training import CPU, classifier, distiller, fitted, network, view
 from test_pruning import PowerCutError, cut_after
 from torch import Tensor
 
-from kd_runner.config.settings import AttackSettings
+from kd_runner.config.sections import AttackSettings
 from kd_runner.distillation.rslad import RSLAD
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.training.attack import Attack, Attacker, divergences, entropies, label_losses

@@ -16,7 +16,9 @@ from mode_names import modes_of_any_student
 from PIL import Image
 from torch import Tensor, nn
 
-from kd_runner.config.settings import Precision, Settings, TrainerSettings
+from kd_runner.config.field_types import Precision
+from kd_runner.config.sections import TrainerSettings
+from kd_runner.config.settings import Settings
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.datasets.splits import Split
 from kd_runner.distillation.soft import Soft

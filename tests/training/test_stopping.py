@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping
 from small_training import classifier, fitted
 
-from kd_runner.config.settings import EarlyStoppingSettings
+from kd_runner.config.sections import EarlyStoppingSettings
 from kd_runner.files.scores import kept_epoch, kept_metrics
 from kd_runner.training.best import copy_of_weights
 from kd_runner.training.resume_state import ResumeState

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kd_runner.config.settings import ONLINE, Settings
+from kd_runner.config.field_types import ONLINE
+from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
 from kd_runner.files.stages import FINETUNE
 from kd_runner.training.attack import Attack, attack_of

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from kd_runner.config.settings import CACHE, ONLINE, Settings
+from kd_runner.config.field_types import CACHE, ONLINE
+from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
 from kd_runner.files.atomic import megabytes
 from kd_runner.input_pipeline.step_plan import images_per_epoch

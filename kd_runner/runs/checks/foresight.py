@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from kd_runner.comparison.chance import largest_class
-from kd_runner.config.settings import OF_TEACHER_AND_STUDENT, Settings
+from kd_runner.config.field_types import OF_TEACHER_AND_STUDENT
+from kd_runner.config.settings import Settings
 from kd_runner.datasets.splits import Images, Splits
 from kd_runner.formats import number_of, percent
 from kd_runner.input_pipeline.step_plan import batches_per_epoch

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kd_runner.config.settings import OF_TEACHER_AND_STUDENT, ONLINE, PeerSettings, Settings, StudentSettings
+from kd_runner.config.field_types import OF_TEACHER_AND_STUDENT, ONLINE
+from kd_runner.config.sections import PeerSettings, StudentSettings
+from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
 from kd_runner.outputs import Needs
 from kd_runner.training.mode import Mode

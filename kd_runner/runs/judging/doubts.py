@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_runner.comparison.chance import largest_class, p_of_at_least, p_of_difference, share_of
-from kd_runner.config.settings import DatasetSettings
+from kd_runner.config.sections import DatasetSettings
 from kd_runner.datasets.splits import Splits
 from kd_runner.evaluation.analysis import spread
 from kd_runner.evaluation.metrics import confusion_matrix

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from kd_runner.comparison.chance import largest_class, p_of_at_least, p_of_difference, p_of_drop, share_of
 from kd_runner.comparison.statistics import SURE
+from kd_runner.config.field_types import Node
 from kd_runner.config.fingerprint import digest
-from kd_runner.config.settings import Node, Settings
+from kd_runner.config.settings import Settings
 from kd_runner.distillation.crd import CRD
 from kd_runner.distillation.logit_discriminator import LogitDiscriminator
 from kd_runner.errors import RunFailed

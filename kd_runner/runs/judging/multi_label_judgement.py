@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd_runner.config.settings import Node, Settings
+from kd_runner.config.field_types import Node
+from kd_runner.config.settings import Settings
 from kd_runner.evaluation.multi_label_metrics import guessing_map, mean_average_precision
 from kd_runner.files.scores import kept_metrics, val_score
 from kd_runner.files.stages import BASELINE, FINETUNE, STUDENT

@@ -10,7 +10,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from kd_runner.config.settings import Node, Settings
+from kd_runner.config.field_types import Node
+from kd_runner.config.settings import Settings
 from kd_runner.distillation.logit_standardization import LogitStandardization
 from kd_runner.distillation.normkd import NormKD
 from kd_runner.evaluation.analysis import spread

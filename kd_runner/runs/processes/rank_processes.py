@@ -25,7 +25,8 @@ import torch
 from torch import distributed
 
 from kd_runner.child_python import python_command
-from kd_runner.config.settings import Settings, TrainerSettings
+from kd_runner.config.sections import TrainerSettings
+from kd_runner.config.settings import Settings
 from kd_runner.distributed_launch import DistributedLaunch, launch_from_environment
 from kd_runner.errors import FAILED, RunFailed, SettingsError
 from kd_runner.process_group import SINGLE_PROCESS, ProcessGroup

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from kd_runner.config.settings import Node, Settings
+from kd_runner.config.field_types import Node
+from kd_runner.config.settings import Settings
 from kd_runner.evaluation.attacked import accuracy_under_attack
 from kd_runner.files.stages import STAGES
 from kd_runner.randomness import derived_seed

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from kd_runner.config.settings import Node
+from kd_runner.config.field_types import Node
 from kd_runner.evaluation.measures import measures_for
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files.run_folder import STUDENT_EMA

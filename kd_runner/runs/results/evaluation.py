@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from kd_runner.config.build import build
-from kd_runner.config.settings import Node, Settings, TrackingSettings
+from kd_runner.config.field_types import Node
+from kd_runner.config.sections import TrackingSettings
+from kd_runner.config.settings import Settings
 from kd_runner.datasets.splits import has_several_labels
 from kd_runner.evaluation import analysis
 from kd_runner.evaluation.cost import cost, inference

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from kd_runner.config.settings import Node
+from kd_runner.config.field_types import Node
 from kd_runner.errors import RunFailed, one_line
 from kd_runner.evaluation.absent_classes import absent_classes
 from kd_runner.evaluation.calibration import calibrated_metrics

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from kd_runner.config.settings import DatasetSettings, Settings
+from kd_runner.config.sections import DatasetSettings
+from kd_runner.config.settings import Settings
 from kd_runner.files.stages import STUDENT
 from kd_runner.input_pipeline.step_plan import batches_per_epoch
 from kd_runner.runs.data import Data, is_teacher

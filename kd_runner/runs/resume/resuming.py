@@ -13,7 +13,8 @@ from torch import nn
 
 from kd_runner.config.build import source_digest
 from kd_runner.config.door import find_target
-from kd_runner.config.settings import Node, Settings
+from kd_runner.config.field_types import Node
+from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.contents import STATE

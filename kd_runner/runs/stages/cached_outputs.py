@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from kd_runner import redaction
 from kd_runner.config.build import source_digest
+from kd_runner.config.field_types import ONLINE
 from kd_runner.config.fingerprint import digest
-from kd_runner.config.settings import ONLINE, Settings
+from kd_runner.config.settings import Settings
 from kd_runner.environment import processor_name
 from kd_runner.files.atomic import megabytes
 from kd_runner.input_pipeline.augmentation import Augmentation

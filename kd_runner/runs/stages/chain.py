@@ -15,8 +15,10 @@ from typing import Any
 from torch import nn
 
 from kd_runner.config.build import source_digest
+from kd_runner.config.field_types import LayerName, Node
 from kd_runner.config.fingerprint import digest
-from kd_runner.config.settings import LayerName, Node, Settings, TeacherSettings
+from kd_runner.config.sections import TeacherSettings
+from kd_runner.config.settings import Settings
 from kd_runner.files.run_folder import weights_file
 from kd_runner.files.scores import kept_metrics
 from kd_runner.files.stages import BASELINE, STUDENT

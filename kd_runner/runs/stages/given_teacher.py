@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from kd_runner.config.fingerprint import flat_keys
-from kd_runner.config.settings import OWN_INPUT, DatasetSettings, ExtraTeacherSettings, TeacherSettings
+from kd_runner.config.sections import OWN_INPUT, DatasetSettings, ExtraTeacherSettings, TeacherSettings
 from kd_runner.datasets.splits import Splits
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.input_pipeline.view import View

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from kd_runner.config.settings import OF_TEACHER_AND_STUDENT, Settings
+from kd_runner.config.field_types import OF_TEACHER_AND_STUDENT
+from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
 from kd_runner.files.stages import STUDENT, TEACHER
 from kd_runner.training.mode import Mode

@@ -15,7 +15,8 @@ from torch import nn
 from kd_runner import redaction
 from kd_runner.config.build import source_digest
 from kd_runner.config.fingerprint import ADDED_TO_NETWORKS, digest, older_node, without_defaults
-from kd_runner.config.settings import ExtraTeacherSettings, Settings, StudentSettings, TeacherSettings
+from kd_runner.config.sections import ExtraTeacherSettings, StudentSettings, TeacherSettings
+from kd_runner.config.settings import Settings
 from kd_runner.errors import RunFailed
 from kd_runner.files import ownership
 from kd_runner.files.file_digest import file_digest

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from kd_runner.config.settings import TrainerSettings
+from kd_runner.config.sections import TrainerSettings
 from kd_runner.files.scores import kept_epoch
 from kd_runner.runs.data import Data
 from kd_runner.tracking.logger import RunLogger

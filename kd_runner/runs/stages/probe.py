@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kd_runner.config.build import source_digest
-from kd_runner.config.settings import DatasetSettings, ExtraTeacherSettings, Settings, TeacherSettings
+from kd_runner.config.sections import DatasetSettings, ExtraTeacherSettings, TeacherSettings
+from kd_runner.config.settings import Settings
 from kd_runner.datasets.splits import Splits
 from kd_runner.errors import SettingsError
 from kd_runner.files.run_folder import weights_file

@@ -14,7 +14,7 @@ from torch import nn
 
 from kd_runner.clock import run_seconds
 from kd_runner.comparison.chance import largest_class
-from kd_runner.config.settings import Node
+from kd_runner.config.field_types import Node
 from kd_runner.evaluation.measures import measures_for
 from kd_runner.files.run_folder import UNFINISHED, weights_file
 from kd_runner.files.stages import BASELINE, EVALUATE, FINETUNE, STUDENT, TEACHER

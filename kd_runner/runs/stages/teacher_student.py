@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd_runner.config.settings import ASKED, Node, Settings
+from kd_runner.config.field_types import ASKED, Node
+from kd_runner.config.settings import Settings
 from kd_runner.datasets.splits import Splits
 from kd_runner.errors import Answer, SettingsError, code_error, one_line, own_frame
 from kd_runner.networks.fake_quantization import round_layers

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from kd_runner.config.settings import Node, Settings
+from kd_runner.config.field_types import Node
+from kd_runner.config.settings import Settings
 from kd_runner.datasets.splits import Splits
 from kd_runner.distillation.label_smoothing import LabelSmoothing
 from kd_runner.distillation.tf_kd import VirtualTeacher

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-from kd_runner.config.settings import Count, Section
+from kd_runner.config.field_types import Count, Section
 from kd_runner.errors import SettingsError
 from kd_runner.sweeps.engine import FailFast, Retries, Seconds
 from kd_runner.sweeps.engines.fork_server import ForkServer

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from kd_runner.child_python import python_command
-from kd_runner.config.settings import Count, Section
+from kd_runner.config.field_types import Count, Section
 from kd_runner.errors import TERMINATED, SettingsError
 from kd_runner.files.run_folder import CONSOLE, holds_a_run
 from kd_runner.stop_signals import raise_stop_signal

@@ -24,7 +24,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationInfo, field_validator
 
 from kd_runner.child_python import python_for_shell
-from kd_runner.config.settings import Count, Section
+from kd_runner.config.field_types import Count, Section
 from kd_runner.errors import INTERRUPTED, TERMINATED, RunFailed, SettingsError, one_line
 from kd_runner.files import atomic, run_folder
 from kd_runner.files.plain_files import read_plain

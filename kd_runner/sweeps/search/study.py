@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from kd_runner.command_line.overrides import is_undecisive
-from kd_runner.config.settings import Count, Section
+from kd_runner.config.field_types import Count, Section
 from kd_runner.errors import SettingsError
 from kd_runner.files.contents import is_being_written
 from kd_runner.files.plain_files import read_plain

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kd_runner.config.settings import validate_section
+from kd_runner.config.validation import validate_section
 from kd_runner.errors import SettingsError
 from kd_runner.sweeps.engines import machine
 from kd_runner.sweeps.engines.machine import LocalEngine, PoolSettings, slots_of_machine

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kd_runner.config.settings import validate_section
+from kd_runner.config.validation import validate_section
 from kd_runner.errors import SettingsError
 from kd_runner.sweeps.engines.ray_cluster import Killed, RayEngine, RaySettings, run_job
 

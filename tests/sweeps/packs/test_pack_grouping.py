@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from conftest import composed
 
-from kd_runner.config.settings import check, validate_section
+from kd_runner.config.settings import check
+from kd_runner.config.validation import validate_section
 from kd_runner.errors import SettingsError
 from kd_runner.sweeps.engines.machine import PoolSettings
 from kd_runner.sweeps.packs.grouping import groups_of
