@@ -29,8 +29,9 @@ from PIL import Image
 import kd_runner
 from kd_runner.datasets.image_input import input_of_metadata
 from kd_runner.datasets.torchvision_set import torchvision_set
-from kd_runner.deploy import export_command, export_formats
-from kd_runner.deploy.exported_check import BATCHES, WARM_UP
+from kd_runner.deploy import export_command
+from kd_runner.deploy.export import export_formats
+from kd_runner.deploy.export.exported_check import BATCHES, WARM_UP
 from kd_runner.networks import checkpoints
 
 SIDE = 32  # pixels, so that a vision transformer with patches of 16 has four

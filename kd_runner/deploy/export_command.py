@@ -84,7 +84,7 @@ def export(arguments: argparse.Namespace) -> int:
     files: list[Path] = []
     if arguments.format is not None:
         with quick_imports():
-            from kd_runner.deploy.exporting import export_file
+            from kd_runner.deploy.export.exporting import export_file
         files, lines = export_file(arguments)
         print("\n".join(map(printable, lines)))
     _hand_on(arguments, files)

@@ -15,7 +15,7 @@ from kd_runner.datasets.folders.tree import is_hidden
 from kd_runner.datasets.splits import Images
 from kd_runner.datasets.subsets.held_out_groups import without_held_out_groups
 from kd_runner.datasets.survey import count
-from kd_runner.deploy.silence import silence
+from kd_runner.deploy.export.silence import silence
 from kd_runner.deploy.stored_data import read_stored_data
 from kd_runner.deploy.stored_run import read_settings
 from kd_runner.errors import SettingsError

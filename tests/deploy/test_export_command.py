@@ -17,11 +17,11 @@ from exported_cases import MEAN, STD, TINY, digits_of_the_test, run_folder, save
 import kd_runner
 from kd_runner.datasets.digits import digits
 from kd_runner.datasets.splits import Split
-from kd_runner.deploy import export_formats, export_safetensors, exported_check
+from kd_runner.deploy.export import export_formats, export_safetensors, exported_check
+from kd_runner.deploy.export.export_formats import Runtime
+from kd_runner.deploy.export.exportable import load_exportable
+from kd_runner.deploy.export.exporting import what_to_write
 from kd_runner.deploy.export_command import FORMATS, QUANTIZED, main
-from kd_runner.deploy.export_formats import Runtime
-from kd_runner.deploy.exportable import load_exportable
-from kd_runner.deploy.exporting import what_to_write
 from kd_runner.deploy.run_images import images_of_run
 from kd_runner.foreign_words import format_for, table
 

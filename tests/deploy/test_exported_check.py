@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from kd_runner.deploy.export_formats import Runtime
-from kd_runner.deploy.exported_check import Check, compare, latencies, refusal, time_in_turns
+from kd_runner.deploy.export.export_formats import Runtime
+from kd_runner.deploy.export.exported_check import Check, compare, latencies, refusal, time_in_turns
 
 GOOD = Check("a runtime", 1000, 1e-6, 9.0, 1.0, 0.9, 0.9, {1: 0.001}, {1: 0.002})
 

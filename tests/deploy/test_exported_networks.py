@@ -16,9 +16,9 @@ from torch import nn
 
 import kd_runner
 from kd_runner.datasets.image_input import input_of_metadata
-from kd_runner.deploy import exported_check
+from kd_runner.deploy.export import exported_check
+from kd_runner.deploy.export.export_formats import MODULES, Format, is_installed
 from kd_runner.deploy.export_command import main
-from kd_runner.deploy.export_formats import MODULES, Format, is_installed
 from kd_runner.deploy.predictor import Predictor
 from kd_runner.networks import checkpoints
 
@@ -252,7 +252,7 @@ def test_a_network_that_cannot_be_exported_is_one_line(tmp_path, capsys, monkeyp
             logits: torch.Tensor = self.layer(images.flatten(1))
             return logits if float(logits.sum()) > 0 else -logits
 
-    from kd_runner.deploy import exportable
+    from kd_runner.deploy.export import exportable
 
     run = run_folder(tmp_path / "run")
     info = kd_runner.load(run / "student_last.safetensors")[1]

@@ -8,8 +8,8 @@ import json
 from exported_cases import MEAN, STD, TINY, run_folder
 
 from kd_runner.datasets.image_input import input_of_images
-from kd_runner.deploy.exportable import load_exportable
-from kd_runner.deploy.metadata import input_in_words, metadata
+from kd_runner.deploy.export.exportable import load_exportable
+from kd_runner.deploy.export.metadata import input_in_words, metadata
 
 
 def test_input_classes_rule_and_origin_without_a_path_of_the_machine(tmp_path):

@@ -9,8 +9,8 @@ from PIL import Image
 from torch import nn
 
 from kd_runner.datasets.files import PixelSettings
-from kd_runner.deploy.preprocessing import Preprocessed, in_pictures, input_of
-from kd_runner.deploy.quantize import inside
+from kd_runner.deploy.export.preprocessing import Preprocessed, in_pictures, input_of
+from kd_runner.deploy.export.quantize import inside
 from kd_runner.input_pipeline.view import View
 
 MEAN, STD = [0.1, 0.5, 0.9], [0.2, 0.3, 0.4]

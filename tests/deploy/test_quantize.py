@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from kd_runner.deploy.export_formats import INPUT
-from kd_runner.deploy.quantize import int8_onnx
+from kd_runner.deploy.export.export_formats import INPUT
+from kd_runner.deploy.export.quantize import int8_onnx
 
 onnx = pytest.importorskip("onnx", reason="no onnx")
 pytest.importorskip("onnxscript", reason="no onnxscript, which torch.onnx needs")

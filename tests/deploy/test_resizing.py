@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from kd_runner.datasets.decoding.pixels import middle_of
-from kd_runner.deploy.resizing import Resized, weights
+from kd_runner.deploy.export.resizing import Resized, weights
 
 SIZES = [1, 2, 3, 7, 8, 9, 16, 33, 64, 301]
 

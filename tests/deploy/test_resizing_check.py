@@ -10,10 +10,10 @@ from image_folders import write_classes
 
 from kd_runner.datasets.files import ImageFiles, PixelSettings
 from kd_runner.datasets.image_input import input_of_images
-from kd_runner.deploy.export_formats import Runtime
-from kd_runner.deploy.preprocessing import Layout
-from kd_runner.deploy.resizing import Resized
-from kd_runner.deploy.resizing_check import check_resizing
+from kd_runner.deploy.export.export_formats import Runtime
+from kd_runner.deploy.export.preprocessing import Layout
+from kd_runner.deploy.export.resizing import Resized
+from kd_runner.deploy.export.resizing_check import check_resizing
 from kd_runner.deploy.run_images import RunImages
 from kd_runner.input_pipeline.sources import source_of
 

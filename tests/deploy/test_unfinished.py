@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kd_runner.deploy import unfinished
-from kd_runner.deploy.unfinished import unfinished_folder
+from kd_runner.deploy.export import unfinished
+from kd_runner.deploy.export.unfinished import unfinished_folder
 from kd_runner.errors import SettingsError
 
 NAME = "model.onnx"

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from kd_runner.command_line.resume import command_of_folder
-from kd_runner.deploy.exporting import output_of
+from kd_runner.deploy.export.exporting import output_of
 from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.folder_checks import refuse_used_folder

@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kd_runner.deploy.silence import silence
+from kd_runner.deploy.export.silence import silence
 from kd_runner.errors import SettingsError, one_line
 
 # The module of each format, which is imported when it is asked for: their libraries take seconds.
 MODULES = {
-    "onnx": "kd_runner.deploy.export_onnx",
-    "torch_export": "kd_runner.deploy.export_torch",
-    "openvino": "kd_runner.deploy.export_openvino",
-    "executorch": "kd_runner.deploy.export_executorch",
-    "safetensors": "kd_runner.deploy.export_safetensors",
+    "onnx": "kd_runner.deploy.export.export_onnx",
+    "torch_export": "kd_runner.deploy.export.export_torch",
+    "openvino": "kd_runner.deploy.export.export_openvino",
+    "executorch": "kd_runner.deploy.export.export_executorch",
+    "safetensors": "kd_runner.deploy.export.export_safetensors",
 }
 INPUT, OUTPUT, BATCH = "images", "logits", "batch"  # names in an exported file
 SIDES = ("height", "width")  # names of the input's dimensions where they may have any size

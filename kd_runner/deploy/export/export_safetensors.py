@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from kd_runner import __version__
-from kd_runner.deploy.export_formats import BF16, FP16, HALVES, Export, Format, Runtime
+from kd_runner.deploy.export.export_formats import BF16, FP16, HALVES, Export, Format, Runtime
 from kd_runner.networks import checkpoints
 
 

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from kd_runner.datasets.image_input import ImageInput
-from kd_runner.deploy.export_formats import INT8, SAMPLE, Export, Format, Runtime, format_of
-from kd_runner.deploy.exportable import Exportable, load_exportable
-from kd_runner.deploy.exported_check import CHUNK, Check, compare, refusal
-from kd_runner.deploy.metadata import metadata
-from kd_runner.deploy.preprocessing import Preprocessed, in_pictures, input_of
-from kd_runner.deploy.resizing_check import ResizingCheck, check_resizing
+from kd_runner.deploy.export.export_formats import INT8, SAMPLE, Export, Format, Runtime, format_of
+from kd_runner.deploy.export.exportable import Exportable, load_exportable
+from kd_runner.deploy.export.exported_check import CHUNK, Check, compare, refusal
+from kd_runner.deploy.export.metadata import metadata
+from kd_runner.deploy.export.preprocessing import Preprocessed, in_pictures, input_of
+from kd_runner.deploy.export.resizing_check import ResizingCheck, check_resizing
+from kd_runner.deploy.export.unfinished import unfinished_folder
 from kd_runner.deploy.run_images import RunImages, images_of_run
-from kd_runner.deploy.unfinished import unfinished_folder
 from kd_runner.errors import RunFailed, SettingsError, one_line
 from kd_runner.files import atomic
 from kd_runner.files.contents import is_link

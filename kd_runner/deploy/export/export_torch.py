@@ -13,9 +13,19 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
-from kd_runner.deploy import quantize
-from kd_runner.deploy.export_formats import BATCH, BF16, FP16, INT8, SIDES, Export, Format, Runtime, not_exportable
-from kd_runner.deploy.silence import silence
+from kd_runner.deploy.export import quantize
+from kd_runner.deploy.export.export_formats import (
+    BATCH,
+    BF16,
+    FP16,
+    INT8,
+    SIDES,
+    Export,
+    Format,
+    Runtime,
+    not_exportable,
+)
+from kd_runner.deploy.export.silence import silence
 
 METADATA = "kd_runner.json"  # among the file's extra files
 LARGEST_SIDE = 2**16  # pixels of a picture's height or width

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from kd_runner.deploy import quantize
-from kd_runner.deploy.export_formats import INT8, Export, Format, Runtime, not_exportable
-from kd_runner.deploy.export_torch import exported_program
-from kd_runner.deploy.silence import silence
+from kd_runner.deploy.export import quantize
+from kd_runner.deploy.export.export_formats import INT8, Export, Format, Runtime, not_exportable
+from kd_runner.deploy.export.export_torch import exported_program
+from kd_runner.deploy.export.silence import silence
 
 LARGEST = 64  # images at once: memory for them is planned when the file is written
 ENTRY = "forward"

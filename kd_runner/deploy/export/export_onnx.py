@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from kd_runner.deploy import quantize
-from kd_runner.deploy.export_formats import (
+from kd_runner.deploy.export import quantize
+from kd_runner.deploy.export.export_formats import (
     BATCH,
     FP16,
     INPUT,
@@ -22,8 +22,8 @@ from kd_runner.deploy.export_formats import (
     Runtime,
     not_exportable,
 )
-from kd_runner.deploy.export_torch import exported_program
-from kd_runner.deploy.silence import silence
+from kd_runner.deploy.export.export_torch import exported_program
+from kd_runner.deploy.export.silence import silence
 from kd_runner.errors import one_line
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_runner.datasets.splits import has_several_labels
-from kd_runner.deploy.export_formats import Runtime
+from kd_runner.deploy.export.export_formats import Runtime
 from kd_runner.evaluation.multi_label_metrics import mean_average_precision
 from kd_runner.formats import percent
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from kd_runner.deploy import export_onnx
-from kd_runner.deploy.export_formats import FP16, INPUT, INT8, OUTPUT, Export, Format, Runtime, not_exportable
+from kd_runner.deploy.export import export_onnx
+from kd_runner.deploy.export.export_formats import FP16, INPUT, INT8, OUTPUT, Export, Format, Runtime, not_exportable
 
 INFO = "kd_runner"  # the group of the metadata in the file
 

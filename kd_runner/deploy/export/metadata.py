@@ -13,9 +13,9 @@ import torch
 from kd_runner import __version__
 from kd_runner.config.fingerprint import names_a_place
 from kd_runner.datasets.image_input import ImageInput
-from kd_runner.deploy.exportable import Exportable
+from kd_runner.deploy.export.exportable import Exportable
+from kd_runner.deploy.export.preprocessing import Layout
 from kd_runner.deploy.model_files import FILES
-from kd_runner.deploy.preprocessing import Layout
 from kd_runner.files import atomic
 from kd_runner.files.file_digest import file_digest
 from kd_runner.files.run_folder import RESULT

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from kd_runner.deploy.resizing import Resized
+from kd_runner.deploy.export.resizing import Resized
 from kd_runner.input_pipeline.view import View
 
 Layout = Literal["nhwc", "nchw"]

@@ -14,9 +14,9 @@ import torch.fx
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from kd_runner.deploy.export_formats import HALVES, INPUT, Export, not_exportable
-from kd_runner.deploy.preprocessing import Preprocessed
-from kd_runner.deploy.silence import silence
+from kd_runner.deploy.export.export_formats import HALVES, INPUT, Export, not_exportable
+from kd_runner.deploy.export.preprocessing import Preprocessed
+from kd_runner.deploy.export.silence import silence
 
 CHUNK = 64  # calibration images at a time
 TORCHAO = ("torchao.quantization.pt2e.quantize_pt2e",)  # the part of torchao that is needed here

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from kd_runner.datasets.files import ImageFiles, PixelSettings
 from kd_runner.datasets.image_input import ImageInput
-from kd_runner.deploy.export_formats import Runtime
-from kd_runner.deploy.exported_check import agreement_of
-from kd_runner.deploy.preprocessing import Layout, in_pictures
+from kd_runner.deploy.export.export_formats import Runtime
+from kd_runner.deploy.export.exported_check import agreement_of
+from kd_runner.deploy.export.preprocessing import Layout, in_pictures
 from kd_runner.deploy.run_images import RunImages
 from kd_runner.formats import percent
 
