@@ -51,7 +51,7 @@ from kd_runner.errors import (
 from kd_runner.files.atomic import write_json
 from kd_runner.files.disk import refusal
 from kd_runner.files.run_folder import HYDRA, RESULT
-from kd_runner.notes import collected_notes
+from kd_runner.notes import collected_notes, note
 from kd_runner.plain_text import Lines, lines, print_exception, printable
 from kd_runner.quick_imports import quick_imports
 from kd_runner.stop_signals import watch_stop_signals
@@ -235,6 +235,8 @@ def _run_or_answer(
     with collected_notes() as notes:
         settings = settings_of(config, overrides)
         note_idle_words(invocation.typed_words, in_sweep, variables_of(config))
+        for line in invocation.remarks:
+            note("settings", line)
     if settings.trust:
         sys.path.insert(0, str(Path.cwd()))  # a person's own package is often in the current folder
     if invocation.asks_for_data:

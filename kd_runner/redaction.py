@@ -21,6 +21,8 @@ MASK = "***"
 SHORTEST = 5
 # Words that a person's account or machine may have as a name, and that messages are made of.
 ORDINARY = {"false", "teacher", "student", "baseline", "dataset", "store", "kd_runner", "kd-runner", "outputs"}
+# Variables that our own YAML reads. They name folders of data, which are no secrets.
+SHOWN = frozenset({"KD_RUNNER_DATA"})
 IN_ADDRESS = re.compile(r":(?!/)\S*@")  # a password in an address
 BEHIND_NAME = re.compile(r"(://[^:/@]*:)(.*)(?=@)", re.DOTALL)  # to the last sign @, as a password may have one
 IN_QUERY = re.compile(r"([?&][^=&]*pass[^=&]*=)([^&]*)", re.IGNORECASE)
@@ -33,9 +35,12 @@ _make_record = logging.getLogRecordFactory()
 
 
 def hide(variables: Mapping[str, str], keys: Iterable[str] = ()) -> None:
-    """Hide the values of environment variables in texts, and those of settings with these keys in data."""
+    """Hide the values of environment variables in texts, and those of settings with these keys in data.
+
+    In texts, the folders that variables of our own YAML name are shown.
+    """
     for name, value in variables.items():
-        for text in _forms(value):
+        for text in () if name in SHOWN else _forms(value):
             if len(text) >= SHORTEST and text.lower() not in ORDINARY and not _is_number(text):
                 _variables.setdefault(text, name)
     _keys.update(keys)
@@ -59,10 +64,10 @@ def hide_made_of(content: Any, expression: Any, variables: Iterable[str]) -> Non
         for value, text in zip(content, expression, strict=False):
             hide_made_of(value, text, variables)
     elif isinstance(expression, str) and "${" in expression:
-        name = next(iter(variables), "")
-        for text in _texts(content):
+        names = [name for name in variables if name not in SHOWN][:1]
+        for text in _texts(content) if names else ():
             if mask(text) == text:
-                hide({name: text})
+                hide({names[0]: text})
 
 
 def _texts(content: Any) -> Iterator[str]:

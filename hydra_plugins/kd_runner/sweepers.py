@@ -79,7 +79,10 @@ class GridSweeper(Sweeper):
         # A note on several jobs is said once.
         with folder_goes_where_refused(self.folder), exclusive_folder(self.folder, self.is_resumed), collected_notes():
             note_idle_words(self.invocation.typed_words, sweep=True)
-            for line in idle_launcher_words(self.invocation.typed_words, self.config.hydra.launcher):
+            for line in [
+                *self.invocation.remarks,
+                *idle_launcher_words(self.invocation.typed_words, self.config.hydra.launcher),
+            ]:
                 note("settings", line)
             refuse_other_grid(self.folder, combinations, self.is_resumed)
             with self.record_the_start():
@@ -108,7 +111,11 @@ class GridSweeper(Sweeper):
 
     @contextmanager
     def record_the_start(self) -> Iterator[None]:
-        """Record in the folder how the sweep was started that runs in this block, unless the block refuses it."""
+        """Record in the folder how the sweep was started that runs in this block, unless the block refuses it.
+
+        A sweep that goes on keeps the folder that it was begun in, from which its relative paths count.
+        """
+        from kd_runner.command_line.begun_folder import begun_in
         from kd_runner.errors import SettingsError
         from kd_runner.files import atomic
         from kd_runner.files.run_folder import MULTIRUN
@@ -116,7 +123,10 @@ class GridSweeper(Sweeper):
         record = self.folder / MULTIRUN
         earlier_record = record.read_bytes() if record.exists() else None
         self.folder.mkdir(parents=True, exist_ok=True)
-        atomic.write(record, _without_password_of_storage(self.config).encode())  # another driver may read it
+        begun = begun_in(self.folder) if self.is_resumed else None
+        begun_folder = begun.folder if begun is not None and begun.is_there else None
+        content = _record_of(self.config, self.folder, begun_folder)
+        atomic.write(record, content.encode())  # another driver may read it
         self.invocation.remember_folder(self.folder)
         try:
             yield
@@ -127,12 +137,19 @@ class GridSweeper(Sweeper):
             raise
 
 
-def _without_password_of_storage(config: Any) -> str:
-    """The settings as YAML, without the password of a database's address that was typed, which a report would show."""
+def _record_of(config: Any, folder: Path, begun: Path | None) -> str:
+    """The settings as YAML, without the password of a database's address that was typed, which a report would show.
+
+    Args:
+        folder: The folder of the sweep.
+        begun: The current folder when a sweep that goes on was begun; None for others.
+    """
     from kd_runner.redaction import without_password
 
     content: Any = OmegaConf.to_container(config, resolve=False)
     hydra = content["hydra"]
+    if begun is not None:
+        hydra["runtime"]["cwd"], hydra["sweep"]["dir"] = str(begun), str(folder)
     if isinstance(storage := hydra["sweeper"].get("storage"), str):
         hydra["sweeper"]["storage"] = without_password(storage)
     for words in hydra["overrides"].values():
@@ -193,7 +210,10 @@ class OptunaSweeper(GridSweeper):
         # A note on several trials is said once.
         with folder_goes_where_refused(self.folder), access as driver, collected_notes():
             note_idle_words(self.invocation.typed_words, sweep=True)
-            for line in idle_search_words(self.invocation.typed_words, search.sampler, search.pruning):
+            for line in [
+                *self.invocation.remarks,
+                *idle_search_words(self.invocation.typed_words, search.sampler, search.pruning),
+            ]:
                 note("settings", line)
             refuse_other_search(driver, search, space, self.is_resumed)
             launcher_settings, flags = self.launcher.settings(), self.launcher.flags()

@@ -20,7 +20,13 @@ from kd_runner.command_line.flags import SWEEP_FLAGS, split_flags
 from kd_runner.command_line.fold_words import with_folds
 from kd_runner.command_line.overrides import expand
 from kd_runner.command_line.own_folder import refuse_ignored_files
-from kd_runner.command_line.resume import command_of_folder, resume_override, words_beside, words_for_a_person
+from kd_runner.command_line.resume import (
+    command_of_folder,
+    remarks_on_places,
+    resume_override,
+    words_beside,
+    words_for_a_person,
+)
 from kd_runner.command_line.typed_texts import as_hydra_reads_it
 from kd_runner.errors import SettingsError
 from kd_runner.files.recorded_words import without_plus
@@ -40,6 +46,7 @@ class Invocation:
         exit_code: The exit code of the last job in this process; None before one starts.
         companions: The runs of this process, where it runs several jobs; None for a command that is alone.
         again: The run that the command makes again; None for any other command.
+        remarks: Lines about the words, to be noted once the run or sweep begins.
     """
 
     words: Sequence[str]
@@ -48,6 +55,7 @@ class Invocation:
     exit_code: int | None = None
     companions: Any = None
     again: Again | None = None
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def typed_words(self) -> list[str]:
@@ -76,6 +84,7 @@ class Invocation:
         refuse_empty_paths(self.words)
         typed = [as_hydra_reads_it(word) for word in self.words]
         words = [word for word in command_of_folder(typed) if not _is_question(word)]
+        self.remarks = remarks_on_places(typed)
         refuse_ignored_files(words)
         if self.asks_for_data:
             if SWEEP_FLAGS & set(words):

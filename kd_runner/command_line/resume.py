@@ -17,6 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from kd_runner.command_line.begun_folder import place_remark, place_words
 from kd_runner.command_line.flags import CONFIG_DIR, SWEEP_FLAGS, split_flags
 from kd_runner.command_line.foreign_files import may_be_in_a_file
 from kd_runner.command_line.option_files import as_published
@@ -63,6 +64,7 @@ def command_of_folder(words: list[str]) -> list[str]:
     is_sweep = _holds_a_sweep(folder, typed[-1])
     refuse_links(folder, "resume")
     has_flag = bool(SWEEP_FLAGS & set(words))
+    typed_keys = {key_of(word) for word in words}
     words = _without_typed_again(words, folder, is_sweep)
     beside = words_beside(words)
     if has_flag and not is_sweep:
@@ -86,10 +88,20 @@ def command_of_folder(words: list[str]) -> list[str]:
     else:
         _refuse_other_values(words, folder, is_sweep, typed[-1])
         _refuse_a_part(words, folder, is_sweep)
+    words = place_words(words, folder, typed_keys)
     if set('"\\') & set(str(folder)):
         raise SettingsError(f"resume: must be a folder without quotes and backslashes in its name, got {typed[-1]}")
     words = [f'resume="{folder}"' if word.startswith("resume=") else word for word in words]
     return [*words, f'hydra.{"sweep" if is_sweep else "run"}.dir="{folder}"', "hydra.output_subdir=null"]
+
+
+def remarks_on_places(words: Sequence[str]) -> list[str]:
+    """The line about a run or a sweep that goes on where it is not known which store it was begun with."""
+    typed = [word.partition("=")[2].strip("'\"") for word in words if word.startswith("resume=")]
+    if not typed or typed[-1] == "null":
+        return []
+    remark = place_remark(without_page(with_home(typed[-1])), map(key_of, words))
+    return [] if remark is None else [remark]
 
 
 def _without_typed_again(words: list[str], folder: Path, is_sweep: bool) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import Timeout
 
+from kd_runner.command_line.begun_folder import begun_in, placed_word
 from kd_runner.command_line.overrides import is_undecisive, split
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic
@@ -31,9 +32,10 @@ SHORT = {"distillation": "", "temperature.value": "T", "seed": "s", "data_seed":
 def refuse_other_grid(folder: Path, combinations: Sequence[Sequence[str]], resumed: bool) -> None:
     """Raise SettingsError where the folder holds a sweep of other jobs."""
     path = folder / GRID
-    jobs = [decisive(" ".join(sorted(overrides))) for overrides in combinations]
+    begun = begun_in(folder).folder if resumed else None
+    jobs = [decisive(" ".join(sorted(overrides)), begun) for overrides in combinations]
     try:
-        recorded = [decisive(overrides) for overrides in json.loads(read_plain(path))["jobs"]]
+        recorded = [decisive(overrides, begun) for overrides in json.loads(read_plain(path))["jobs"]]
     except FileNotFoundError:
         return
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -54,9 +56,14 @@ def _difference(recorded: Sequence[str], jobs: Sequence[str]) -> str:
     return f"it has also '{missing[0]}'" if missing else "they are in another order"
 
 
-def decisive(overrides: str) -> str:
-    """The overrides, of those in one text, that make a job another one; a setting of speed is among them."""
-    return " ".join(override for override in split(overrides) if not is_undecisive(override))
+def decisive(overrides: str, begun: Path | None = None) -> str:
+    """The overrides, of those in one text, that make a job another one; a setting of speed is among them.
+
+    Args:
+        begun: The folder from which relative paths count; None: they stay as they are.
+    """
+    words = [override for override in split(overrides) if not is_undecisive(override)]
+    return " ".join(words if begun is None else sorted(placed_word(word, begun) for word in words))
 
 
 def write_grid(jobs: Sequence[Job], folder: Path, digits: int = 1) -> None:

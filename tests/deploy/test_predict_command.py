@@ -65,6 +65,13 @@ def test_json_has_all_and_the_exit_code_says_what_is_missing(folder: Path, capsy
     assert "2 of 4 files cannot be read" in errors
 
 
+def test_one_file_that_cannot_be_read_is_said_once(folder: Path, capsys: Printed) -> None:
+    assert main(["net.safetensors", "nothing.png"]) == 1
+    errors = capsys.readouterr().err
+    assert "nothing.png cannot be read: there is no such file" in errors
+    assert "1 of 1" not in errors
+
+
 def test_csv_in_a_new_file(folder: Path, capsys: Printed) -> None:
     write_image(folder / "=1+1.png", 7)
     assert main(["net.safetensors", "=1+1.png", "nothing.png", "--output", "x.csv", "--top", "9"]) == 1

@@ -21,6 +21,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from kd_runner.command_line.begun_folder import begun_in, placed_word
 from kd_runner.command_line.overrides import is_undecisive
 from kd_runner.config.field_types import Count, Section
 from kd_runner.errors import SettingsError
@@ -239,9 +240,12 @@ def refuse_other_search(driver: Driver, search: SearchSettings, space: Space, re
     recorded = study.user_attrs.get("search", settings)
     if not isinstance(recorded, dict):
         raise SettingsError(f"{folder / JOURNAL} cannot be read (it does not say what it searches)")
+    begun = begun_in(folder).folder
     for key in [*settings, *recorded]:
         was, is_now = recorded.get(key, "not set"), settings.get(key, "not set")
-        if was != is_now:
+        if was != is_now and (
+            begun is None or placed_word(f"{key}={was}", begun) != placed_word(f"{key}={is_now}", begun)
+        ):
             raise SettingsError(f"resume: {folder} holds another search: {key} was {was}, is {is_now}")
 
 

@@ -1,0 +1,145 @@
+"""The folder in which a run or a sweep that goes on was begun: its relative paths count from there."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra.core.override_parser.types import ChoiceSweep, QuotedString
+
+from kd_runner.command_line.option_files import option_settings
+from kd_runner.command_line.typed_words import parse_overrides
+from kd_runner.config.conf_dir import CONF_DIR
+from kd_runner.config.fingerprint import names_a_place
+from kd_runner.files.plain_files import read_plain, read_yaml
+from kd_runner.files.recorded_words import without_plus
+from kd_runner.files.run_folder import GRID, HYDRA, MULTIRUN, SETTINGS
+from kd_runner.redaction import MASK
+
+STORE = "store"
+
+
+class Begun(NamedTuple):
+    """Where a run or a sweep was begun.
+
+    Args:
+        folder: The folder that was the current one; None where no record says it.
+        is_there: True where the folder is there, and the run or sweep lies where it was made.
+    """
+
+    folder: Path | None
+    is_there: bool
+
+
+def place_words(words: Sequence[str], folder: Path, typed_keys: Iterable[str]) -> list[str]:
+    """The words of the command that goes on in `folder`, with relative paths as those of the folder where it was begun.
+
+    Where that is the current folder, or is not known, the words stay as they are. What is typed now counts from the
+    current folder.
+
+    Args:
+        words: The words that the folder recorded, and those that were typed.
+        typed_keys: The keys of the words that were typed.
+    """
+    begun, here, typed = begun_in(folder), Path.cwd().resolve(), set(typed_keys)
+    if begun.folder is None or not begun.is_there or begun.folder == here:
+        return list(words)
+    placed = [placed_word(word, here if _key(word) in typed else begun.folder) for word in words]
+    store = _recorded_store(folder)
+    if STORE not in map(_key, words) and _may_be_placed(store):
+        placed.append(f"{STORE}={_quoted(store, begun.folder)}")
+    return placed
+
+
+def place_remark(folder: Path, typed_keys: Iterable[str]) -> str | None:
+    """A line where relative paths of a run that goes on may not be those that it was begun with; else None."""
+    begun, store = begun_in(folder), _recorded_store(folder)
+    is_known = begun.folder is not None and (begun.is_there or begun.folder == Path.cwd().resolve())
+    if is_known or STORE in typed_keys or not _may_be_placed(store) or Path(store).is_absolute():
+        return None
+    reason = "it is not known where the run was begun" if begun.folder is None else f"it was begun in {begun.folder}, "
+    reason += "" if begun.folder is None else "and lies elsewhere now"
+    return f"store: {store} is that of the current folder, {Path.cwd()}: {reason}; store=… names another"
+
+
+def begun_in(folder: Path) -> Begun:
+    """Where the run or the sweep in `folder` was begun, as Hydra recorded it."""
+    record, place = _record(folder)
+    try:
+        hydra = read_yaml(record)["hydra"]
+        current, kind = hydra["runtime"]["cwd"], "sweep" if record.name == MULTIRUN else "run"
+        made_in = str(hydra[kind]["dir"]).partition("${")[0]
+        begun = Path(current)
+        if "${" in current or not begun.is_absolute():
+            return Begun(None, False)
+        lies_there = str(place.resolve()).startswith(str((begun / made_in).resolve()))
+        return Begun(begun.resolve(), lies_there and begun.is_dir())
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError):  # whatever is in the file
+        return Begun(None, False)
+
+
+def _record(folder: Path) -> tuple[Path, Path]:
+    """The file in which Hydra recorded the command of a run or sweep, and the folder that the command made."""
+    if (folder / MULTIRUN).is_file():
+        return folder / MULTIRUN, folder
+    above = next((path for path in folder.absolute().parents if (path / GRID).is_file()), None)
+    if above is not None and not (folder / HYDRA).exists():  # the job of a sweep
+        return above / MULTIRUN, above
+    return folder / HYDRA / "hydra.yaml", folder
+
+
+def _key(word: str) -> str:
+    return without_plus(word).lstrip("+").partition("=")[0]
+
+
+def placed_word(word: str, begun: Path) -> str:
+    """The word with each relative path that it gives to a setting as one below `begun`."""
+    key, _, _ = word.partition("=")
+    override = next(parse_overrides([word]), None) if names_a_place(_key(word)) else None
+    if override is None or "${" in word:
+        return word
+    value = override._value
+    choices = value.list if isinstance(value, ChoiceSweep) else value
+    paths = choices if isinstance(choices, list) else [choices]
+    texts = [path.text if isinstance(path, QuotedString) else path for path in paths]
+    if not all(isinstance(text, str) for text in texts):
+        return word
+    placed = [
+        _quoted(text, begun) if _may_be_placed(text) and not Path(text).is_absolute() else written
+        for text, written in _written(texts, paths)
+    ]
+    return f"{key}=[{','.join(placed)}]" if isinstance(value, list) else f"{key}={','.join(placed)}"
+
+
+def _written(texts: Sequence[Any], paths: Sequence[Any]) -> Iterator[tuple[str, str]]:
+    """Each path beside the word that stands for it."""
+    for text, path in zip(texts, paths, strict=True):
+        yield text, path.with_quotes() if isinstance(path, QuotedString) else str(path)
+
+
+def _may_be_placed(path: Any) -> bool:
+    """True for a path that is known and does not begin in a home folder."""
+    return isinstance(path, str) and bool(path) and not path.startswith("~") and MASK not in path and "${" not in path
+
+
+def _quoted(path: str, begun: Path) -> str:
+    """The path below `begun`, in quotes for Hydra."""
+    text = str(begun / path)
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _recorded_store(folder: Path) -> Any:
+    """The store that the settings of a run, or of the first job of a sweep that has begun, name; else our default."""
+    for file in [folder / SETTINGS, *sorted(folder.glob(f"*/{SETTINGS}"))]:
+        with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
+            return json.loads(read_plain(file))[STORE]
+    return _default_store()
+
+
+@functools.cache
+def _default_store() -> Any:
+    return option_settings(CONF_DIR / "config.yaml").get(STORE)

@@ -1,0 +1,121 @@
+"""A run or a sweep that goes on from another folder: its relative paths are those of the folder where it was begun."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from kd_runner.command_line.begun_folder import begun_in, placed_word
+from kd_runner.command_line.resume import command_of_folder, remarks_on_places
+from kd_runner.sweeps.folder import refuse_other_grid
+
+
+def write_run(begun: Path, words: list[str]) -> Path:
+    """The folder `r` of a run that was begun in the folder `begun`."""
+    folder = begun / "r"
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / ".hydra" / "overrides.yaml").write_text(json.dumps(words))
+    record = {"hydra": {"runtime": {"cwd": str(begun)}, "run": {"dir": "${now:%Y}" if not words else "r"}}}
+    OmegaConf.save(OmegaConf.create(record), folder / ".hydra" / "hydra.yaml")
+    settings = {"store": "outputs/store", "student": {"fraction": 1}, "dataset": {"default_weights": None}}
+    (folder / "settings.json").write_text(json.dumps(settings))
+    return folder
+
+
+def write_sweep(begun: Path, words: list[str]) -> Path:
+    """The folder `sw` of a sweep that was begun in the folder `begun`."""
+    folder = begun / "sw"
+    folder.mkdir(parents=True)
+    hydra = {"overrides": {"task": words, "hydra": []}, "runtime": {"cwd": str(begun)}, "sweep": {"dir": "sw"}}
+    OmegaConf.save(OmegaConf.create({"hydra": hydra}), folder / "multirun.yaml")
+    return folder
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Another folder, which is the current one."""
+    folder = tmp_path / "b"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_a_run_goes_on_in_the_store_that_it_was_begun_with(tmp_path: Path, elsewhere: Path) -> None:
+    folder = write_run(tmp_path / "a", [])
+    assert f'store="{tmp_path}/a/outputs/store"' in command_of_folder([f"resume={folder}"])
+    assert remarks_on_places([f"resume={folder}"]) == []
+
+
+def test_a_store_of_settings_that_went_on_before_stays(tmp_path: Path, elsewhere: Path) -> None:
+    folder = write_run(tmp_path / "a", ["seed=1"])
+    settings = json.loads((folder / "settings.json").read_text())
+    (folder / "settings.json").write_text(json.dumps({**settings, "store": "/kept"}))
+    assert 'store="/kept"' in command_of_folder([f"resume={folder}"])
+
+
+def test_in_its_own_folder_the_words_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_run(tmp_path / "a", ["dataset.root=pets", "store=nets"])
+    monkeypatch.chdir(tmp_path / "a")
+    assert command_of_folder([f"resume={folder}"])[:2] == ["dataset.root=pets", "store=nets"]
+
+
+def test_each_relative_path_of_a_run_counts_from_where_it_was_begun(tmp_path: Path, elsewhere: Path) -> None:
+    words = ["dataset.root=pets", "dataset.cache='c d'", "teacher.checkpoint=/t.pt", "evaluate.also=[x,/y]", "seed=1"]
+    folder, begun = write_run(tmp_path / "a", [*words, "store=${oc.env:HOME}/s"]), f"{tmp_path}/a"
+    placed = [
+        f'dataset.root="{begun}/pets"',
+        f'dataset.cache="{begun}/c d"',
+        "teacher.checkpoint=/t.pt",
+        f'evaluate.also=["{begun}/x",/y]',
+        "seed=1",
+        "store=${oc.env:HOME}/s",
+    ]
+    assert command_of_folder([f"resume={folder}"])[:6] == placed
+
+
+def test_a_path_that_is_typed_counts_from_the_current_folder(tmp_path: Path, elsewhere: Path) -> None:
+    folder = write_run(tmp_path / "a", ["dataset.root=pets", "store=nets"])
+    words = command_of_folder(["dataset.root=cats", "store=here", f"resume={folder}"])
+    assert words[:2] == [f'dataset.root="{elsewhere}/cats"', f'store="{elsewhere}/here"']
+
+
+def test_a_sweep_and_its_jobs_go_on_in_the_store_of_the_sweep(tmp_path: Path, elsewhere: Path) -> None:
+    folder = write_sweep(tmp_path / "a", ["seed=0,1", "dataset.root=p,q"])
+    begun = f"{tmp_path}/a"
+    placed = ["-m", "seed=0,1", f'dataset.root="{begun}/p","{begun}/q"']
+    assert command_of_folder([f"resume={folder}"])[:3] == placed
+    assert f'store="{begun}/outputs/store"' in command_of_folder([f"resume={folder}"])
+    jobs = {"jobs": ["dataset.root=p seed=0"], "folders": ["0"]}
+    (folder / "sweep.json").write_text(json.dumps(jobs))
+    refuse_other_grid(folder, [["seed=0", f'dataset.root="{begun}/p"']], resumed=True)
+    (folder / "0").mkdir()
+    (folder / "0" / "kd-runner.log").touch()
+    (folder / "0" / "result.json").write_text('{"overrides": ["seed=0"]}')
+    assert f'store="{begun}/outputs/store"' in command_of_folder([f"resume={folder}/0"])
+
+
+def test_a_folder_that_was_moved_is_said_to_count_from_here(tmp_path: Path, elsewhere: Path) -> None:
+    folder = write_run(tmp_path / "a", ["seed=1"]).rename(elsewhere / "x")
+    assert not any(word.startswith("store=") for word in command_of_folder([f"resume={folder}"]))
+    line = f"store: outputs/store is that of the current folder, {elsewhere}: it was begun in {tmp_path}/a, and lies "
+    assert remarks_on_places([f"resume={folder}"]) == [f"{line}elsewhere now; store=… names another"]
+    assert remarks_on_places([f"resume={folder}", "store=s"]) == []
+    (folder / ".hydra" / "hydra.yaml").write_text("{")
+    assert "it is not known where the run was begun" in remarks_on_places([f"resume={folder}"])[0]
+
+
+@pytest.mark.parametrize("cwd", ["${oc.env:HOME}", "relative", 3])
+def test_a_record_that_is_no_plain_path_says_nothing(tmp_path: Path, cwd: object) -> None:
+    folder = write_run(tmp_path / "a", ["seed=1"])
+    record = f"hydra: {{runtime: {{cwd: '{cwd}'}}, run: {{dir: r}}}}" if isinstance(cwd, str) else "hydra: 3"
+    (folder / ".hydra" / "hydra.yaml").write_text(record)
+    assert begun_in(folder).folder is None
+
+
+def test_words_that_name_no_place_stay() -> None:
+    words = ["student.epochs=3", "name=a", "store=/abs", "dataset.root=~/p", "dataset.cache=null", "~store"]
+    assert [placed_word(word, Path("/begun")) for word in words] == words
+    assert placed_word("+teachers.b.checkpoint=t.pt", Path("/begun")) == '+teachers.b.checkpoint="/begun/t.pt"'
