@@ -124,6 +124,9 @@ def test_only_networks_that_earlier_versions_trained_otherwise_have_other_names(
     (("optimizer=dot",), False),
     (("optimizer=dot", "distillation.label_weight=0"), True),
     (("distillation.label_weight=0",), False),
+    (("dataset.label_noise=0.2",), False),
+    (("student.without_classes=[3]",), False),
+    (("student.without_classes=[3]", "dataset.label_noise=0.2"), True),
 ])  # fmt: skip
 def test_a_run_that_earlier_versions_trained_otherwise_has_another_fingerprint(
     settings: Callable[..., Any], words: tuple[str, ...], is_other: bool, tmp_path: Path
