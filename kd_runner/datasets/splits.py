@@ -158,7 +158,7 @@ class Splits:
     unused: Mapping[str, str] = field(default_factory=dict)
     pixels: PixelSettings | None = None
     unlabelled: Images | None = None
-    true_labels: Tensor | None = None
+    true_labels: Any = None  # a tensor: readers hand over splits by name, which mypy holds against another type here
 
     def __post_init__(self) -> None:
         if self.num_classes < 2:
@@ -196,7 +196,8 @@ class Splits:
     @property
     def classes_shown(self) -> Tensor:
         """The class that each training image shows, int64 [N], whatever label it is learned with."""
-        return self.train.labels if self.true_labels is None else self.true_labels
+        shown: Tensor = self.train.labels if self.true_labels is None else self.true_labels
+        return shown
 
     @property
     def several_labels(self) -> bool:
