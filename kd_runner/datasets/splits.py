@@ -143,6 +143,8 @@ class Splits:
         unused: Arguments of the data set's function that had no effect on these images, and why.
         pixels: The settings by which files became these images; None where they came as arrays.
         unlabelled: Images without labels that came with them; None where there are none.
+        true_labels: The labels of the training images, where some of those in `train` were made wrong on purpose; None
+            where none were.
 
     Raises:
         ValueError: an empty split, labels outside 0 to num_classes - 1, or images of different shapes.
@@ -156,6 +158,7 @@ class Splits:
     unused: Mapping[str, str] = field(default_factory=dict)
     pixels: PixelSettings | None = None
     unlabelled: Images | None = None
+    true_labels: Any = None  # a tensor: readers hand over splits by name, which mypy holds against another type here
 
     def __post_init__(self) -> None:
         if self.num_classes < 2:
@@ -189,6 +192,12 @@ class Splits:
                 f"{labels.shape[1]}"
             )
         return self.several_labels
+
+    @property
+    def classes_shown(self) -> Tensor:
+        """The class that each training image shows, int64 [N], whatever label it is learned with."""
+        shown: Tensor = self.train.labels if self.true_labels is None else self.true_labels
+        return shown
 
     @property
     def several_labels(self) -> bool:

@@ -231,7 +231,7 @@ def chosen_images(settings: Settings, splits: Splits) -> Tensor | None:
         raise SettingsError(f"student.fraction: must leave two training images or more, got {fraction:g}: it leaves 1")
     absent = torch.tensor(classes_without_images(settings, splits), dtype=torch.int64)
     if len(absent):
-        chosen = chosen[~torch.isin(labels[chosen], absent)]
+        chosen = chosen[~torch.isin(splits.classes_shown[chosen], absent)]
     if len(chosen) < 2:
         raise SettingsError(
             f"student.without_classes: must leave two training images or more, got {settings.student.without_classes}: "
@@ -252,7 +252,7 @@ def _shots(settings: Settings, splits: Splits) -> Tensor:
     seed, absent = derived_seed(settings.data_seed, "student.fraction"), classes_without_images(settings, splits)
     names = [str(name) for name in splits.classes]
     try:
-        chosen = shots_of_each_class(labels, student.shots_per_class, seed, absent, names)
+        chosen = shots_of_each_class(labels, student.shots_per_class, seed, absent, names, splits.classes_shown)
     except ValueError as error:
         raise SettingsError(f"student.shots_per_class: {error}") from error
     if len(chosen) < 2:
@@ -279,8 +279,9 @@ def student_choices(settings: Settings) -> list[str]:
 
 
 def classes_without_images(settings: Settings, splits: Splits) -> list[int]:
-    """The labels of which baseline and student see no training image, as `student.without_classes` asks.
+    """The classes of which baseline and student see no training image, as `student.without_classes` asks.
 
+    With `dataset.label_noise` some images of other classes may have these labels.
     A class may be named by its number, from 0 (MNIST's `3 - three` by 3), where no class has a number for a name.
 
     Raises:
@@ -360,7 +361,8 @@ def fold_of_settings(settings: Settings, splits: Splits) -> Splits:
     if data.label_noise:
         seed = derived_seed(settings.data_seed, "dataset.label_noise")
         labels = noisy_labels(splits.train.labels, data.label_noise, splits.num_classes, seed)
-        splits = replace(splits, train=replace(cast("Any", splits.train), labels=labels))
+        train = replace(cast("Any", splits.train), labels=labels)
+        splits = replace(splits, train=train, true_labels=splits.train.labels)
     return splits
 
 

@@ -25,7 +25,7 @@ from kd_runner.runs.data import Data
 from kd_runner.runs.resume import corrected
 from kd_runner.runs.stages.cached_outputs import teacher_outputs
 from kd_runner.runs.stages.headless import is_headless
-from kd_runner.runs.stages.labels_only import LabelsOnly
+from kd_runner.runs.stages.labels_only import LabelsOnly, processes_that_draw
 from kd_runner.runs.stages.teacher_student import Pairing, pair_networks
 from kd_runner.training.attack import attack_of
 from kd_runner.training.distiller import Distiller
@@ -198,8 +198,19 @@ class Parts:
         further_digests = [files.fingerprint() for files in self.further_tests.values()]
         transfer = [] if self.data.transfer is None else [self.data.transfer.digest]
         images = [self.data.splits.fingerprint, *further_digests]
-        changed = [] if not self.corrections else [self.corrections]
+        changed = [content for content in (self.corrections, self.processes_that_draw) if content]
         return digest([self.settings.decisive(), *images, weights, *transfer, *changed])[:16]
+
+    @property
+    def processes_that_draw(self) -> dict[str, int]:
+        """The number of processes, where there are several and a network that trains draws random numbers in each."""
+        return processes_that_draw(self.networks_to_train, self.settings, self.data)
+
+    @property
+    def networks_to_train(self) -> list[nn.Module]:
+        """The networks that the run trains: the student, and the teachers that come from no file."""
+        sections = self.settings.all_teachers
+        return [self.student, *(network for name, network in self.teachers.items() if sections[name].is_trained)]
 
     @property
     def corrections(self) -> dict[str, dict[str, Any]]:

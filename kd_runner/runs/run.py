@@ -44,6 +44,7 @@ from kd_runner.runs.resume.same_settings import refuse_other_settings
 from kd_runner.runs.resume.spent_seconds import SpentSeconds
 from kd_runner.runs.run_state import RunState
 from kd_runner.runs.stages.headless import as_features, is_headless
+from kd_runner.runs.stages.labels_only import any_draws
 from kd_runner.runs.stages.stage_runner import StageRunner
 from kd_runner.terminal import terminal_width
 from kd_runner.tracking import dashboard
@@ -99,7 +100,13 @@ def run(
         checkpoints = [f"{name}.checkpoint" for name, teacher in teachers.items() if teacher.checkpoint]
         completed = None
         if settings.resume is not None:
-            completed = earlier_result(folder, fingerprint, checkpoints, is_corrected=bool(parts.corrections))
+            completed = earlier_result(
+                folder,
+                fingerprint,
+                checkpoints,
+                bool(parts.corrections),
+                lambda: any_draws(parts.networks_to_train, parts.data),
+            )
         if completed is not None:
             log.info("completed before, with these settings: %s", folder)
             return completed

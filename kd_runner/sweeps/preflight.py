@@ -28,7 +28,7 @@ from kd_runner.runs.checks.unused_settings import OF_THE_DEVICE, unused_settings
 from kd_runner.runs.data import fold_of_settings, read_whole
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.processes.thread_count import choose_threads
-from kd_runner.runs.stages.labels_only import ingredients, shared_network, train_or_load
+from kd_runner.runs.stages.labels_only import ingredients, processes_that_draw, shared_network, train_or_load
 from kd_runner.store.entries import is_stored, key_of
 from kd_runner.sweeps.check_progress import ProgressFile
 from kd_runner.sweeps.job_file import read_jobs
@@ -175,11 +175,16 @@ def _for_this_machine(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def missing_networks(parts: Parts) -> dict[str, str]:
-    """The stages of the networks that the store does not have and that are trained on labels alone, by their keys."""
+    """The stages of the networks that the store does not have and that are trained on labels alone, by their keys.
+
+    Those that are others on several devices are left to the jobs: what is trained for several jobs is trained on one.
+    """
     store = Path(parts.settings.store).expanduser()
     stages = {}
     for stage in stages_on_labels(parts.settings):
-        stages[key_of(ingredients(parts.labels_only(stage, to_train=False), parts.settings, parts.data))] = stage
+        trainee = parts.labels_only(stage, to_train=False)
+        if not processes_that_draw([trainee.network], parts.settings, parts.data):
+            stages[key_of(ingredients(trainee, parts.settings, parts.data))] = stage
     return {key: stage for key, stage in stages.items() if not is_stored(store, key)}
 
 

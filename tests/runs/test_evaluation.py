@@ -33,6 +33,20 @@ def test_a_student_sees_an_image_once_for_every_view(
     assert images_seen("teacher", parts.settings, parts.modes, images) == 2 * images
 
 
+@pytest.mark.parametrize(
+    ("given", "passes"), [((), 5), (("teacher",), 3), (("second",), 2), (("teacher", "second"), None)]
+)
+def test_the_images_of_several_teachers_are_those_that_all_trained_on(
+    settings: Callable[..., Settings], given: tuple[str, ...], passes: int | None
+) -> None:
+    keys = {"teacher": "teacher.checkpoint", "second": "+teachers.second.checkpoint"}
+    words = [f"{keys[name]}=given.safetensors" for name in given]
+    made = settings("+teacher@teachers.second=mlp", "teacher.epochs=2", "+teachers.second.epochs=3", *words)
+    assert images_seen("teacher", made, (), 128) == (passes and 128 * passes)
+    if not given:
+        assert images_seen("teacher", made, (), 128, {"teacher": 1, "teachers.second": 3}) == 4 * 128
+
+
 @pytest.mark.parametrize("batch_size", [32, 11])
 def test_what_is_counted_is_what_goes_through_the_student(settings: Callable[..., Settings], batch_size: int) -> None:
     parts = assemble(settings("distillation=mlkd", f"batch_size={batch_size}"))

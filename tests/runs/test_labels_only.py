@@ -114,6 +114,24 @@ def test_only_networks_that_earlier_versions_trained_otherwise_have_other_names(
     assert not names & set(ingredients(parts.labels_only("teacher"), made, parts.data))
 
 
+@pytest.mark.parametrize("has_dropout", [True, False])
+def test_the_number_of_devices_names_networks_that_draw_random_numbers(
+    settings: Callable[..., Any], has_dropout: bool
+) -> None:
+    words = ("teacher=mlp", "student=mlp", "batch_size=64", "trainer.accelerator=cpu")
+    words += ("teacher.dropout=[0.2,0.5]",) if has_dropout else ()
+    one, two = (assemble(settings(*words, f"trainer.devices={count}"), digits(0)) for count in (1, 2))
+    of_one, of_two = (
+        {stage: ingredients(parts.labels_only(stage), parts.settings, parts.data) for stage in ("teacher", "baseline")}
+        for parts in (one, two)
+    )
+    assert "processes" not in of_one["teacher"]
+    assert of_two["teacher"].pop("processes", None) == (2 if has_dropout else None)
+    assert of_one == of_two
+    assert (one.fingerprint() != two.fingerprint()) == has_dropout
+    assert one.fingerprint() == digest([one.settings.decisive(), one.data.splits.fingerprint, [None]])[:16]
+
+
 @pytest.mark.parametrize(("words", "is_other"), [
     ((), False),
     (TWICE, False),  # the store alone mistook one network for another
@@ -124,6 +142,9 @@ def test_only_networks_that_earlier_versions_trained_otherwise_have_other_names(
     (("optimizer=dot",), False),
     (("optimizer=dot", "distillation.label_weight=0"), True),
     (("distillation.label_weight=0",), False),
+    (("dataset.label_noise=0.2",), False),
+    (("student.without_classes=[3]",), False),
+    (("student.without_classes=[3]", "dataset.label_noise=0.2"), True),
 ])  # fmt: skip
 def test_a_run_that_earlier_versions_trained_otherwise_has_another_fingerprint(
     settings: Callable[..., Any], words: tuple[str, ...], is_other: bool, tmp_path: Path

@@ -204,6 +204,19 @@ def test_classes_are_left_out_for_baseline_and_student_alone(settings: Make) -> 
     assert parts.fingerprint() != everything.fingerprint()
 
 
+@pytest.mark.parametrize("how", ["student.fraction=0.9", "student.shots_per_class=20"])
+def test_wrong_labels_keep_no_image_of_an_absent_class(settings: Make, how: str) -> None:
+    words = (how, "student.without_classes=[3,8]")
+    parts = assemble(settings(*words, "dataset.label_noise=0.4", "student.unlabelled_fraction=0.5"))
+    right_labels = assemble(settings(*words)).data.splits.train.labels
+    assert not torch.equal(parts.data.splits.train.labels, right_labels)
+    assert parts.data.chosen is not None
+    shown = right_labels[parts.data.chosen].bincount(minlength=10).tolist()
+    assert [label for label, number in enumerate(shown) if not number] == [3, 8]
+    assert parts.data.transfer is not None
+    assert not torch.isin(right_labels[parts.data.transfer.numbers], torch.tensor([3, 8])).any()
+
+
 @pytest.mark.parametrize(("classes", "given", "labels"), [
     (("0 - zero", "1 - one", "2 - two"), ["2", "0 - zero"], [2, 0]),  # as torchvision names MNIST's
     (("b", "a", "c"), ["a", "2"], [1, 2]),

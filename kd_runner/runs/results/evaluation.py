@@ -127,7 +127,8 @@ def images_seen(
 
     An image counts once an epoch and, for a student whose mode has a strong view, twice: both views go through the
     network, the label loss and the mode. So it does for a student that is shown attacked images as they are, too. A
-    mode's adapters, first shares (`init_share`) and memories see no others.
+    mode's adapters, first shares (`init_share`) and memories see no others. Of several teachers, the images of those
+    that are trained are added up.
 
     Args:
         images: The number of training images that it learns from.
@@ -137,18 +138,16 @@ def images_seen(
     trained = trained or {}
     images_of_epoch = images_per_epoch(images, settings.batch_size)
     if stage == TEACHER:
-        passes = trained.get(stage, settings.teacher.epochs)
-        if not settings.teacher.is_trained:
-            return None
-    elif stage == STUDENT:
+        sections = {name: section for name, section in settings.all_teachers.items() if section.is_trained}
+        passes = sum(trained.get(name, section.epochs or 0) for name, section in sections.items())
+        return images_of_epoch * passes if sections else None
+    if stage == STUDENT:
         is_shown_twice = attack_of(settings, STUDENT) and clean_view(modes, settings.distillation.label_weight)
         views = 2 if strong_view(modes) or is_shown_twice else 1
         finetuned = trained.get(FINETUNE, settings.finetune.epochs)
         labelled = images_of_epoch if labelled is None else images_per_epoch(labelled, settings.batch_size)
         return views * _images_of_epochs(settings, images, trained.get(stage)) + finetuned * labelled
-    else:
-        return _images_of_epochs(settings, images, trained.get(stage))
-    return images_of_epoch * passes
+    return _images_of_epochs(settings, images, trained.get(stage))
 
 
 def _images_of_epochs(settings: Settings, images: int, epochs: int | None) -> int:

@@ -63,6 +63,12 @@ def of_assistants(settings: Settings) -> dict[str, str]:
     return {"length_of_assistants": ",".join(changed)} if of_student and changed else {}
 
 
+def of_absent_classes(settings: Settings) -> dict[str, str]:
+    """Classes without images beside wrong labels: images were left out by these labels, not by what they show."""
+    is_both = bool(settings.student.without_classes) and settings.dataset.label_noise > 0
+    return {"absent_classes": "by_true_labels"} if is_both else {}
+
+
 def of_run(
     recipes: Mapping[str, Recipe], settings: Settings, data: Data, modes: Sequence[Mode]
 ) -> dict[str, dict[str, Any]]:
@@ -78,6 +84,7 @@ def of_run(
     recipe = recipes[STUDENT]
     drawn = of_drawn_images(STUDENT, recipe, settings, data) if recipe.budget is not None else {}
     changes[STUDENT] |= drawn | of_two_losses(recipe, settings.distillation.label_weight, modes)
+    changes[STUDENT] |= of_absent_classes(settings)
     changes["assistants"] = of_assistants(settings)
     probes = [name for name in ready_teachers if settings.all_teachers[name].head == "probe"]
     changes |= {f"{name}.head": of_probes(settings.dataset) for name in probes}

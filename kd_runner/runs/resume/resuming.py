@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,16 +27,22 @@ SOURCES = "sources"  # the key of the digests of a person's own code, in what a 
 
 
 def earlier_result(
-    folder: Path, fingerprint: str, checkpoints: Sequence[str] = (), is_corrected: bool = False
+    folder: Path,
+    fingerprint: str,
+    checkpoints: Sequence[str] = (),
+    is_corrected: bool = False,
+    has_dropout: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any] | None:
     """The result of the run in `folder` if it was completed.
 
     Args:
         checkpoints: The settings that name a file of weights, such as 'teacher.checkpoint', of those that are set.
         is_corrected: True where earlier versions trained otherwise under these settings.
+        has_dropout: Returns True where a network that trains draws random numbers.
 
     Raises:
-        SettingsError: it was started with other data or other given weights, or by such a version.
+        SettingsError: it was started with other data or other given weights, by such a version, or on another number of
+            devices where these draw random numbers.
     """
     for path in (folder / UNFINISHED / BEGUN, folder / RESULT):
         content = atomic.read_json(path)
@@ -44,9 +50,10 @@ def earlier_result(
         if content.get("fingerprint", fingerprint) != fingerprint:
             weights = f", or other weights in {' or '.join(checkpoints)}" if checkpoints else ""
             version = ", or by an earlier version, which trained otherwise under these settings" if is_corrected else ""
+            devices = ", or on another number of devices, by which dropout draws" if has_dropout() else ""
             raise SettingsError(
-                f"resume: {folder} was started with other images or labels{weights}{version}: its fingerprint was "
-                f"{content['fingerprint']}, is {fingerprint}"
+                f"resume: {folder} was started with other images or labels{weights}{version}{devices}: its "
+                f"fingerprint was {content['fingerprint']}, is {fingerprint}"
             )
     return content if content.get("status") == "completed" else None
 

@@ -6,6 +6,7 @@ import copy
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,13 @@ from kd_runner.files.run_folder import BASELINE_EMA, weights_file
 from kd_runner.files.stages import BASELINE
 from kd_runner.networks import checkpoints
 from kd_runner.networks.observed import Observed
+from kd_runner.networks.random_draws import draws_random_numbers
 from kd_runner.notes import note
 from kd_runner.runs.data import Data, is_teacher
 from kd_runner.runs.judging.judgement import note_flat_loss
 from kd_runner.runs.resume import corrected
 from kd_runner.runs.stages.outcome import Outcome, fit_to_best
+from kd_runner.runs.stages.teacher_student import noise
 from kd_runner.store.entries import Stored, is_stored, key_of, trained_once
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.tracking.shared_networks import SharedNetwork
@@ -184,7 +187,23 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         **_validation(recipe, data),
         **_switches(recipe, settings),
         **_injected_start(trainee, settings),
+        **processes_that_draw([trainee.network], settings, data),
     }
+
+
+def processes_that_draw(networks: Sequence[nn.Module], settings: Settings, data: Data) -> dict[str, int]:
+    """The ingredient that is the number of processes, each of which draws for itself in networks with dropout and such.
+
+    There is none with one process, or where no network draws random numbers: the result is that of one process then.
+    """
+    count = settings.trainer.process_count
+    return {"processes": count} if count > 1 and any_draws(networks, data) else {}
+
+
+def any_draws(networks: Sequence[nn.Module], data: Data) -> bool:
+    """True where one of the networks draws random numbers in training."""
+    images = noise(data.splits.image_shape)
+    return any(draws_random_numbers(network, images) for network in networks)
 
 
 def _rounding(role: str, settings: Settings) -> dict[str, str]:

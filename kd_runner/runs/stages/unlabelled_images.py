@@ -81,7 +81,7 @@ def _hidden(settings: Settings, splits: Splits, labelled: Tensor | None, absent:
     fraction, left_out = settings.student.unlabelled_fraction, torch.ones(len(splits.train), dtype=torch.bool)
     left_out[slice(None) if labelled is None else labelled] = False
     if absent:
-        left_out &= ~torch.isin(splits.train.labels, torch.tensor(absent))
+        left_out &= ~torch.isin(splits.classes_shown, torch.tensor(absent))
     numbers = left_out.nonzero().flatten().numpy()
     if not len(numbers):
         raise SettingsError(

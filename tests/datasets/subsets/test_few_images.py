@@ -27,3 +27,11 @@ def test_a_class_with_fewer_is_named() -> None:
     with pytest.raises(ValueError, match=message):
         shots_of_each_class(LABELS, 4, 0, names=["zero", "one", "two", "three", "four", "five"])
     assert len(shots_of_each_class(LABELS, 4, 0, leave_out=[5])) == 8
+
+
+def test_a_class_that_is_left_out_gives_no_image_under_another_label_either() -> None:
+    shown = LABELS.clone()
+    shown[(LABELS == 0).nonzero().flatten()[:30]] = 5
+    chosen = shots_of_each_class(LABELS, 10, 0, leave_out=[5], classes_shown=shown)
+    assert LABELS[chosen].bincount().tolist() == [10, 0, 10]
+    assert 5 not in shown[chosen]
