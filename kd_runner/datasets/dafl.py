@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_runner.datasets.made_images import Source, as_bytes, frozen, inputs_of, is_told
+from kd_runner.datasets.made_images import MakingCost, Source, as_bytes, frozen, inputs_of, is_told
 
 
 class DAFL:
@@ -69,8 +69,7 @@ class DAFL:
         generator = Generator(self.latent, source.image_shape, self.width).to(source.device)
         optimizer = torch.optim.Adam(generator.parameters(), lr=self.lr)
         head = [] if source.head is None else [source.network.get_submodule(source.head)]
-        first = int(self.kept_from * self.steps)
-        of_a_step = -(-self.images // (self.steps - first))
+        first, of_a_step = self._kept_steps()
         batches: list[Tensor] = []
         with frozen(source.network), inputs_of(head) as features:
             for step in range(1, self.steps + 1):
@@ -85,6 +84,21 @@ class DAFL:
                 if is_told(step, self.steps):
                     source.tell(f"generator at step {step:,} of {self.steps:,}: loss {float(loss.detach()):.4f}")
         return torch.cat(batches)[: self.images].cpu()
+
+    def cost(self, image_shape: Sequence[int]) -> MakingCost:
+        """The passes of all steps; the generator makes more images where a step's batch has too few to keep."""
+        first, of_a_step = self._kept_steps()
+        images = self.steps * self.batch_size
+        more_batches = (self.steps - first) * (max(-(-of_a_step // self.batch_size), 1) - 1)
+        with torch.random.fork_rng(devices=[]):
+            generator = Generator(self.latent, image_shape, self.width)
+        forwards = images + more_batches * self.batch_size
+        return MakingCost(images, generator, torch.zeros(1, self.latent), forwards, images)
+
+    def _kept_steps(self) -> tuple[int, int]:
+        """The number of steps before the first one whose images are kept, and the images that are kept of each."""
+        first = int(self.kept_from * self.steps)
+        return first, -(-self.images // (self.steps - first))
 
     def loss(self, logits: Tensor, features: Tensor | None) -> Tensor:
         """The generator's loss: L_oh + α · L_a + β · L_ie (equations 2, 3, 5 and 6), in nats.

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kd_runner.datasets.made_images import Source, as_bytes, frozen, inputs_of, is_told
+from kd_runner.datasets.made_images import MakingCost, Source, as_bytes, frozen, inputs_of, is_told
 
 BatchNorm = nn.modules.batchnorm._BatchNorm
 
@@ -70,6 +70,10 @@ class DeepInversion:
                 if is_told(number, len(sizes)):
                     source.tell(f"batch {number:,} of {len(sizes):,}: loss {float(loss):.4f}")
         return torch.cat(made)
+
+    def cost(self, image_shape: Sequence[int]) -> MakingCost:
+        """The passes of all steps: each image goes through the network in each of them."""
+        return MakingCost(self.images * self.steps)
 
     def _optimise_batch(self, size: int, source: Source, inputs: list[Tensor]) -> tuple[Tensor, Tensor]:
         """A batch of images as pixels in [0, 1], and its last loss."""

@@ -36,10 +36,29 @@ class Source:
     tell: Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class MakingCost:
+    """The passes that the making of images takes.
+
+    Args:
+        passes: Images that pass through the trained network, each forwards and back to its pixels.
+        generator: A network of the maker's own; None where it has none.
+        generator_input: The generator's input for one image.
+        generator_forwards, generator_backwards: Images that pass through the generator.
+    """
+
+    passes: int
+    generator: nn.Module | None = None
+    generator_input: Tensor | None = None
+    generator_forwards: int = 0
+    generator_backwards: int = 0
+
+
 class ImageMaker(Protocol):
     """The interface of a maker: `DAFL` or `DeepInversion`.
 
-    Its random numbers are those of PyTorch's global generator, which the caller seeds.
+    Its random numbers are those of PyTorch's global generator, which the caller seeds. A maker may have a method
+    `cost(image_shape)`, which returns a `MakingCost`; without one the budget of the student is not known.
     """
 
     images: int

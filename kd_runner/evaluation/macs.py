@@ -22,6 +22,8 @@ NO_PRODUCTS = (
     "prelu", "searchsorted", "bucketize", "equal", "set_", "pad", "resize", "repeat", "allclose", "isclose", "unpool",
     "lift", "alias", "dropout", "rrelu", "rsub", "floor_divide", "bernoulli", "histogram", "quantile",
 )  # fmt: skip
+BACKWARD = 2  # multiply-accumulates of a backward pass for each of a forward pass: gradients of inputs and of weights
+FOR_PIXELS = 2  # the same of a forward pass and the gradient of the pixels alone, as of an attack's step
 PRODUCTS = ("fft_", "linalg_", "cholesky", "triangular_solve", "matrix_exp", "lu_solve")  # of one tensor, too
 BUILT_IN = ("aten", "prim", "prims", "profiler", "inductor_prims", "debugprims", "_c10d_functional")
 

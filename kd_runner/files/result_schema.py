@@ -241,6 +241,7 @@ class _Spent(_Part):
     student: Amount | None = None
     teacher: Amount | None = None
     losses: Amount | None = None
+    making: Amount | None = None
     total: Amount | None = Field(None, alias="sum")
 
 
@@ -254,6 +255,7 @@ class _StageBudget(_Part):
     teacher_validations: Amount | None = None
     student_attacks: Amount | None = None
     teacher_attacks: Amount | None = None
+    making: dict[str, Amount] | None = None
     macs: _Spent | None = None
 
 

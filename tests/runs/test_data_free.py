@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kd_runner.config.settings import Settings
+from kd_runner.datasets.dafl import Generator
+from kd_runner.datasets.deep_inversion import DeepInversion
 from kd_runner.errors import SettingsError
+from kd_runner.evaluation.macs import counted_macs, multiply_accumulates
 from kd_runner.input_pipeline.sources import MemorySource
 from kd_runner.reports import run_page
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.checks.rehearsal import rehearse
 from kd_runner.runs.data import Data
+from kd_runner.runs.results.making_cost import making_cost
+from kd_runner.runs.stages.data_free import maker_of, source_of_images
+from kd_runner.runs.stages.teacher_student import noise
 
 Make = Callable[..., Settings]
 RunIt = Callable[..., dict[str, Any]]
@@ -92,3 +99,37 @@ def test_what_needs_training_images_is_refused(settings: Make, words: tuple[str,
         rehearse(assemble(settings(*words)))
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "words", [DAFL, (*DAFL, "data_free.kept_from=0.75"), INVERSION], ids=["few kept", "many kept", "deep inversion"]
+)
+def test_the_student_pays_for_the_images_that_are_made_for_it(settings: Make, words: tuple[str, ...]) -> None:
+    """The passes as hooks count them while the images are made, and the products of matrices of all of them."""
+    parts = assemble(settings(*words, *ALONE))
+    maker = maker_of(parts.settings)
+    assert maker is not None
+    source = source_of_images(parts)
+    teacher = multiply_accumulates(parts.teacher, noise(parts.data.splits.image_shape)[:1])
+    seen: Counter[str] = Counter()
+
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], _: Tensor) -> None:
+        name = "generator" if isinstance(module, Generator) else "teacher" if module is parts.teacher else ""
+        seen[name] += len(inputs[0]) if name else 0
+
+    with nn.modules.module.register_module_forward_hook(count), counted_macs() as macs:
+        maker(source)
+    passes, total = making_cost(parts, teacher)
+    assert passes is not None
+    assert total is not None
+    assert (passes["teacher_passes"], passes.get("generator_forwards", 0)) == (seen["teacher"], seen["generator"])
+    assert passes["teacher_passes"] == (80 if words[0] == DAFL[0] else 210)
+    assert macs() <= total < 1.01 * macs()  # the generator's first layer needs no gradient of its input
+
+
+def test_a_maker_that_does_not_say_its_cost_leaves_the_budget_open(
+    settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = assemble(settings(*INVERSION, *ALONE))
+    monkeypatch.delattr(DeepInversion, "cost")
+    assert making_cost(parts, 1000) == (None, None)

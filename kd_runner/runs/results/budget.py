@@ -2,7 +2,8 @@
 
 Everything follows from the settings and from what the modes declare to need. tests/runs/test_budget.py counts the same
 with hooks, for every mode. Counted is what the recipe asks for: outputs of a teacher that are found in a cache, or that
-several students share, count as if they had been computed, so that a training has the same budget everywhere.
+several students share, count as if they had been computed, so that a training has the same budget everywhere. So do
+images that are made from the teacher, which the student's budget has.
 
 Not counted are the few images that are looked at before a stage trains (rehearsal, folding of batch norms) and the
 evaluation of networks that have been trained.
@@ -18,7 +19,7 @@ from typing import Any, Literal
 import torch
 
 from kd_runner.config.settings import Settings
-from kd_runner.evaluation.macs import multiply_accumulates
+from kd_runner.evaluation.macs import BACKWARD, FOR_PIXELS, multiply_accumulates
 from kd_runner.files.stages import BASELINE, FINETUNE, STAGES, STUDENT, TEACHER
 from kd_runner.input_pipeline.budget_in_steps import StepBudget, images_of_steps
 from kd_runner.input_pipeline.step_plan import StepPlan, images_per_epoch
@@ -26,13 +27,11 @@ from kd_runner.outputs import UNDECLARED
 from kd_runner.runs.data import Data, step_budget
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.results.loss_cost import macs_of_batch
+from kd_runner.runs.results.making_cost import making_cost
 from kd_runner.runs.stages.peer_stage import students_of
 from kd_runner.training.attack import Attack, attack_of
 from kd_runner.training.mode import Mode, clean_view, strong_view
 from kd_runner.training.precision import takes_each_gradient
-
-BACKWARD = 2  # multiply-accumulates of a backward pass for each of a forward pass: gradients of inputs and of weights
-FOR_PIXELS = 2  # the same of an attack's step: a forward pass, and gradients of inputs alone
 
 
 @dataclass(frozen=True)
@@ -365,7 +364,10 @@ def _section_of_student(
         "teacher": _macs(passes, "teacher", teacher),
         "losses": _macs_of_losses(passes, parts, loss_macs),
     }
-    return _section(passes, costs)
+    if parts.settings.data_free is None:
+        return _section(passes, costs)
+    making, costs["making"] = making_cost(parts, teacher)
+    return {**_section(passes, costs), "making": making}
 
 
 def _macs_in_training(stage: Mapping[str, Any]) -> int | None:
