@@ -89,7 +89,7 @@ def test_a_run_from_the_command_line(tmp_path: Path) -> None:
         (["teacher=resnet99"], "teacher: must be one of cifar_cnn, "),
         (
             ["temperature.value=1,2"],
-            "temperature.value: must be one value, got 1,2; a sweep over them takes -m, with a decimal ",
+            "temperature.value: must be one value, got 1,2; a sweep over them takes kd-runner -m, with a decimal ",
         ),
         (["dataset=image_folder", "dataset.root=~/no/pictures"], f"dataset.root: no folder {Path.home()}/no/pictures"),
         (["lr=0.1"], "lr: no such setting; type optimizer.lr=0.1\n"),

@@ -137,7 +137,7 @@ def _several_values(key: str, values: str) -> str:
     is_number = isinstance(default, int | float) and not isinstance(default, bool)
     may_be_fraction = isinstance(default, float) or (default is None and values.startswith("0,"))
     number = number_meant(values) if may_be_fraction else None
-    remedies = ["a sweep over them takes -m"]
+    remedies = ["a sweep over them takes kd-runner -m"]
     if number:
         remedies.append(f"with a decimal point it is {key}={number}")
     if not is_number:

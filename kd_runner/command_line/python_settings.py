@@ -101,6 +101,9 @@ def composed_settings(
     Raises:
         SettingsError: they cannot be composed, or one is of the wrong kind or out of its range.
     """
+    for word in words:
+        if word.startswith("-"):
+            raise SettingsError(f"{word}: is for the command line: one call is one run of settings such as seed=0")
     remember_typed([*words, *_words({key: value for key, value in settings.items() if key.startswith("dataset")})])
     refuse_empty_paths([*words, *(f"{key}={value}" for key, value in settings.items())])
     folder = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).expanduser().absolute()}]"]

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from kd_runner.errors import RunFailed
 from kd_runner.files.plain_files import read_plain
+from kd_runner.formats import size
 
 WITHOUT_FSYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}  # of a file system that cannot flush a file
 UNFINISHED = ".unfinished"  # the end of the name of what is being written; a killed process leaves such files
@@ -61,7 +62,7 @@ def write(path: Path, content: bytes, survives_power_cut: bool = True) -> None:
             raise
         free = shutil.disk_usage(path.parent).free
         raise RunFailed(
-            f"the disk is full: {path.name} needs {megabytes(len(content))}, {megabytes(free)} are free in "
+            f"the disk is full: {path.name} needs {size(len(content))}, {size(free)} are free in "
             f"{path.parent.resolve()}"
         ) from error
 
@@ -111,11 +112,6 @@ def remove_unfinished(folder: Path) -> None:
     for path in folder.iterdir():
         if re.fullmatch(rf"\..+\.[0-9a-f]{{32}}{re.escape(UNFINISHED)}", path.name) and not path.is_dir():
             path.unlink(missing_ok=True)
-
-
-def megabytes(count: int) -> str:
-    """A number of bytes in words."""
-    return f"{count / 1e6:,.1f} MB"
 
 
 def _finite(content: Any) -> Any:

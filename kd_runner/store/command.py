@@ -16,15 +16,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from kd_runner import formats
 from kd_runner.closed_output import Parser
 from kd_runner.errors import BAD_SETTINGS, one_line
 from kd_runner.files import atomic
-from kd_runner.files.atomic import megabytes
 from kd_runner.files.contents import RESUME_STATE, foreign_names, is_being_written, is_link
 from kd_runner.files.home import typed_path
 from kd_runner.formats import number_of
 from kd_runner.plain_text import printable
 from kd_runner.store.entries import HOLDER, LOGITS, MADE_OF, MANIFEST, NAMES, Entry, hold_lease
+from kd_runner.terminal import PIPED, terminal_width
 
 DAY = 86_400
 FILES = (*NAMES, HOLDER, *RESUME_STATE)  # what kd-runner writes in a folder of the store
@@ -92,21 +93,23 @@ def print_entries(root: Path) -> int:
     """Print the content of the store; returns the exit code."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("key", "role", "network", "images", "epochs", "seed", "size", "last used"):
-        table.add_column(heading, justify="right" if heading in ("epochs", "seed", "size") else "left", no_wrap=True)
+        justify: Any = "right" if heading in ("epochs", "seed", "size") else "left"
+        table.add_column(heading, justify=justify, no_wrap=heading != "network", overflow="fold")
     total = logits = 0
     for entry in entries(root):
         size = sum(path.lstat().st_size for path in entry.folder.iterdir())
         total += size
         logits += (entry.folder / LOGITS).exists()
         table.add_row(*(escape(printable(cell)) for cell in _row(entry, size)))
-    console = Console(width=None if sys.stdout.isatty() else 200)
+    console = Console(width=terminal_width() or PIPED)
     console.print(table)
     for entry in entries_in_training(root):
         console.print(f"{entry.key} is being made, or was: {escape(printable(entry.holder()))}", highlight=False)
     for path in broken_entries(root):
         console.print(f"{path.name} was broken, and nothing uses it", highlight=False)
     of_teachers = f"logits of {number_of(logits, 'teacher')}, " if logits else ""
-    console.print(f"{number_of(table.row_count - logits, 'network')}, {of_teachers}{megabytes(total)}", highlight=False)
+    networks = number_of(table.row_count - logits, "network")
+    console.print(f"{networks}, {of_teachers}{formats.size(total)}", highlight=False)
     return 0
 
 
@@ -121,7 +124,7 @@ def _row(entry: Entry, size: int) -> list[str]:
         f"{shape}, {ingredients.get('num_classes', '?')} classes",
         str(ingredients.get("epochs", unknown)),
         str(ingredients.get("seed", unknown)),
-        megabytes(size),
+        formats.size(size),
         time.strftime("%Y-%m-%d %H:%M", time.localtime(last_used(entry.folder))),
     ]
 
@@ -190,7 +193,7 @@ def _delete(path: Path, dry_run: bool) -> bool:
     reason = reason_to_leave(path)
     if reason:
         return _say_left(path, reason)
-    size = megabytes(sum(file.lstat().st_size for file in path.iterdir()))
+    size = formats.size(sum(file.lstat().st_size for file in path.iterdir()))
     if not dry_run:
         try:
             for file in sorted(path.iterdir(), key=lambda file: file.name != MANIFEST):  # what is left is no entry

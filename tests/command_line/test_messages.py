@@ -112,23 +112,27 @@ def test_one_line_and_a_remedy(words: list[str], error: Exception, line: str, mo
 @pytest.mark.parametrize(
     ("word", "remedy"),
     [
-        ("optimizer.lr=0,001", "a sweep over them takes -m, with a decimal point it is optimizer.lr=0.001"),
-        ("temperature.value=2,5", "a sweep over them takes -m, with a decimal point it is temperature.value=2.5"),
-        ("temperature.value=1,2,4", "a sweep over them takes -m"),
-        ("student.epochs=10,5", "a sweep over them takes -m"),
+        ("optimizer.lr=0,001", "a sweep over them takes kd-runner -m, with a decimal point it is optimizer.lr=0.001"),
+        (
+            "temperature.value=2,5",
+            "a sweep over them takes kd-runner -m, with a decimal point it is temperature.value=2.5",
+        ),
+        ("temperature.value=1,2,4", "a sweep over them takes kd-runner -m"),
+        ("student.epochs=10,5", "a sweep over them takes kd-runner -m"),
         (
             "student.ema=0,99",
-            "a sweep over them takes -m, with a decimal point it is student.ema=0.99, a list is student.ema=[0,99], a "
-            "text 'student.ema=\"0,99\"'",
+            "a sweep over them takes kd-runner -m, with a decimal point it is student.ema=0.99, a list is "
+            "student.ema=[0,99], a text 'student.ema=\"0,99\"'",
         ),
-        ("seed=0,1", "a sweep over them takes -m"),
-        ("trainer.devices=0,1", "a sweep over them takes -m"),
+        ("seed=0,1", "a sweep over them takes kd-runner -m"),
+        ("trainer.devices=0,1", "a sweep over them takes kd-runner -m"),
         (
             "student.steps=100,200",
-            "a sweep over them takes -m, a list is student.steps=[100,200], a text 'student.steps=\"100,200\"'",
+            "a sweep over them takes kd-runner -m, a list is student.steps=[100,200], a text "
+            "'student.steps=\"100,200\"'",
         ),
-        ("tags=1,2", "a sweep over them takes -m, a list is tags=[1,2], a text 'tags=\"1,2\"'"),
-        ("baseline=0,1", "a sweep over them takes -m, a list is baseline=[0,1], a text 'baseline=\"0,1\"'"),
+        ("tags=1,2", "a sweep over them takes kd-runner -m, a list is tags=[1,2], a text 'tags=\"1,2\"'"),
+        ("baseline=0,1", "a sweep over them takes kd-runner -m, a list is baseline=[0,1], a text 'baseline=\"0,1\"'"),
     ],
 )
 def test_several_values_and_a_decimal_comma(word: str, remedy: str) -> None:

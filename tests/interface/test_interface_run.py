@@ -148,6 +148,13 @@ def test_what_cannot_work_is_a_value_error_of_one_line(settings: dict, line: str
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("words", [("-m", "seed=0,1"), ("--multirun",), ("--cfg", "job")])
+def test_flags_of_the_command_line_are_refused_in_words(words: tuple[str, ...]) -> None:
+    with pytest.raises(SettingsError) as refused:
+        run(*words)
+    assert str(refused.value) == f"{words[0]}: is for the command line: one call is one run of settings such as seed=0"
+
+
 def test_objects_deep_in_dictionaries_become_targets() -> None:
     def mode(student, teacher, labels, temperature):
         return student.logits.mean()

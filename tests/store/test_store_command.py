@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
+from kd_runner import formats
 from kd_runner.store import entries
 from kd_runner.store.command import main
 from kd_runner.training.resume_state import ResumeState
@@ -28,7 +29,10 @@ def test_the_store_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert main(place) == 0
     text = capsys.readouterr().out
     assert all(key in text for key in keys)
-    assert "2 networks" in text
+    total = sum(path.stat().st_size for key in keys for path in (root / key).iterdir())
+    assert f"2 networks, {formats.size(total)}\n" in text
+    assert "0.0 MB" not in text
+    assert max(map(len, text.splitlines())) <= 120
     assert main([*place, "verify"]) == 0
     weights = root / keys[0] / entries.NETWORK
     weights.write_bytes(weights.read_bytes()[:-100])

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
+from kd_runner import formats
 from kd_runner.config.field_types import CACHE, ONLINE
 from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
-from kd_runner.files.atomic import megabytes
 from kd_runner.input_pipeline.step_plan import images_per_epoch
 from kd_runner.networks.observed import Observed
 from kd_runner.notes import note
@@ -126,16 +126,16 @@ def refuse_size(settings: Settings, data: Data) -> None:
     free = shutil.disk_usage(next(folder for folder in (store, *store.parents) if folder.exists())).free
     if size + HEADER > free and not _has_logits(store, size):
         raise SettingsError(
-            f"teacher_outputs: must leave room on the disk of the store: {content} are {megabytes(size)}, "
-            f"{megabytes(free)} are free in {store}; choose fewer views, teacher_outputs_dtype=float16, another store, "
-            f"or online"
+            f"teacher_outputs: must leave room on the disk of the store: {content} are {formats.size(size)}, "
+            f"{formats.size(free)} are free in {store}; choose fewer views, teacher_outputs_dtype=float16, another "
+            "store, or online"
         )
     memory = available_memory()
     if memory is not None and size > memory:
         note(
             "teacher",
-            f"the kept logits ({content}: {megabytes(size)}) are larger than the free memory ({megabytes(memory)}), so "
-            "that steps will wait for the disk (teacher_outputs, teacher_outputs_dtype)",
+            f"the kept logits ({content}: {formats.size(size)}) are larger than the free memory "
+            f"({formats.size(memory)}), so that steps will wait for the disk (teacher_outputs, teacher_outputs_dtype)",
         )
 
 

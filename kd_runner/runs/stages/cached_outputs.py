@@ -12,13 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd_runner import redaction
+from kd_runner import formats, redaction
 from kd_runner.config.build import source_digest
 from kd_runner.config.field_types import ONLINE
 from kd_runner.config.fingerprint import digest
 from kd_runner.config.settings import Settings
 from kd_runner.environment import processor_name
-from kd_runner.files.atomic import megabytes
 from kd_runner.input_pipeline.augmentation import Augmentation
 from kd_runner.input_pipeline.budget_in_steps import images_of_steps
 from kd_runner.input_pipeline.step_plan import images_per_epoch
@@ -93,7 +92,7 @@ class LogitsInStore:
             log.info(
                 "logits    %s images x %d view%s computed in %.1f s, %s in %s",
                 *(f"{images:,}", views, "s" if views > 1 else "", self.stored.record.get("seconds", 0.0)),
-                *(megabytes(self.stored.path.stat().st_size), self.stored.path.parent),
+                *(formats.size(self.stored.path.stat().st_size), self.stored.path.parent),
             )
         difference = self.stored.record.get("largest_difference")
         if difference:
