@@ -125,7 +125,7 @@ class GridSweeper(Sweeper):
         self.folder.mkdir(parents=True, exist_ok=True)
         begun = begun_in(self.folder) if self.is_resumed else None
         begun_folder = begun.folder if begun is not None and begun.is_there else None
-        content = _record_of(self.config, self.folder, begun_folder)
+        content = start_record(self.config, self.folder, begun_folder)
         atomic.write(record, content.encode())  # another driver may read it
         self.invocation.remember_folder(self.folder)
         try:
@@ -137,7 +137,7 @@ class GridSweeper(Sweeper):
             raise
 
 
-def _record_of(config: Any, folder: Path, begun: Path | None) -> str:
+def start_record(config: Any, folder: Path, begun: Path | None) -> str:
     """The settings as YAML, without the password of a database's address that was typed, which a report would show.
 
     Args:

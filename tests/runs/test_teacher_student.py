@@ -89,7 +89,7 @@ def test_what_a_mode_declares_is_what_it_uses(settings: Make, mode: str) -> None
         ),
         (
             ["distillation=fsp", "student.layers=['3']", "teacher.layers=['3']"],
-            r"distillation: must have two layers",
+            r"distillation: must have 2 layers",
         ),
         (
             ["distillation=rkd", "student.layers=[nope]"],

@@ -97,7 +97,7 @@ def test_a_search_stays_where_it_is(tmp_path: Path) -> None:
 
 def test_a_typed_password_is_in_no_record() -> None:
     """The record of how a search was started has its address, which the report shows."""
-    from hydra_plugins.kd_runner.sweepers import _without_password_of_storage
+    from hydra_plugins.kd_runner.sweepers import start_record
 
     for storage, shown in (
         ("mysql+pymysql://person:it's:c@ret@h/study", "mysql+pymysql://person:***@h/study"),
@@ -107,6 +107,6 @@ def test_a_typed_password_is_in_no_record() -> None:
     ):
         hydra = {"sweeper": {"storage": storage}, "overrides": {"hydra": [f"hydra.sweeper.storage={storage}"]}}
         content = OmegaConf.create({"hydra": hydra, "seed": 1, "name": "a:b@c"})
-        read = OmegaConf.to_container(OmegaConf.create(_without_password_of_storage(content)))
+        read = OmegaConf.to_container(OmegaConf.create(start_record(content, Path("sweep"), None)))
         hydra = {"sweeper": {"storage": shown}, "overrides": {"hydra": [f"hydra.sweeper.storage={shown}"]}}
         assert read == {"hydra": hydra, "seed": 1, "name": "a:b@c"}
