@@ -129,6 +129,7 @@ class Images(Protocol):
     def sample(self, count: int) -> Tensor: ...
 
 
+SPLITS = "splits"  # the item of a file's metadata that says which splits its network was trained and judged with
 AnyImages = TypeVar("AnyImages", bound=Images)
 
 
@@ -241,6 +242,11 @@ class Splits:
         """SHA-256 of all splits and the class names."""
         parts = (self.training_fingerprint, self.val_fingerprint, self.test_fingerprint)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    @property
+    def image_count(self) -> int:
+        """The number of images of all three splits."""
+        return len(self.train) + len(self.val) + len(self.test)
 
     @property
     def fingerprints(self) -> dict[str, str]:

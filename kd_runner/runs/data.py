@@ -19,7 +19,7 @@ from kd_runner.config.settings import Settings
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.image_input import RECORD, input_of_images
 from kd_runner.datasets.label_noise import noisy_labels
-from kd_runner.datasets.splits import Images, Split, Splits, share_of_each_class
+from kd_runner.datasets.splits import SPLITS, Images, Split, Splits, share_of_each_class
 from kd_runner.datasets.subsets.few_images import shots_of_each_class
 from kd_runner.datasets.subsets.folds import fold_of
 from kd_runner.datasets.subsets.held_out_groups import without_held_out_groups
@@ -195,7 +195,8 @@ class Data:
         classes = [str(name) for name in splits.classes]
         mean, std = view.mean.tolist(), view.std.tolist()
         image_input = input_of_images(splits.image_shape, classes, mean, std, splits.pixels, splits.several_labels)
-        return {**self.describe(node), RECORD: image_input.record()}
+        cut = {**splits.fingerprints, "images": splits.image_count, "training_images": len(splits.train)}
+        return {**self.describe(node), RECORD: image_input.record(), SPLITS: cut}
 
     def describe(self, node: Node) -> dict[str, Any]:
         """The network that `node` builds, and the images it is for; names of entries in a store are made of it."""

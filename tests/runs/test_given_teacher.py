@@ -48,6 +48,30 @@ def test_a_teacher_of_other_images_is_refused(result_of: RunIt, tmp_path: Path) 
         result_of(given, "dataset.mean=[0.0]", "dataset.std=[0.02]")
 
 
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (("data_seed=1",), "validation and test"),
+        (("folds=5", "fold=1"), "validation and test"),
+        (("dataset.val_fraction=0.2",), "validation"),
+        ((), None),
+        (("seed=3",), None),
+        (("dataset.label_noise=0.2",), None),
+    ],
+)
+def test_images_that_a_given_teacher_may_have_learned_are_noted(
+    result_of: RunIt, settings: Callable[..., Any], tmp_path: Path, words: tuple[str, ...], names: str | None
+) -> None:
+    """The digits are cut by `data_seed`: another one puts training images of the file among those that judge it."""
+    result_of("baseline=false", "teacher.epochs=1", "student.epochs=1")
+    given = tmp_path / "run0" / "teacher.safetensors"
+    with collected_notes() as notes:
+        assemble(settings(f"teacher.checkpoint={given}", *words))
+    (note,) = [line for line in notes if "of another cut of this data set" in line] or [""]
+    assert (f": {names} images may be among them, and its accuracy on these too high" in note) is (names is not None)
+    assert ("was trained on 1,132 images of another cut" in note) is (names is not None)
+
+
 def test_another_number_of_classes_is_refused(result_of: RunIt, tmp_path: Path) -> None:
     state = {"1.weight": torch.zeros(4, 64), "1.bias": torch.zeros(4), "3.weight": torch.zeros(7, 4)}
     torch.save(state | {"3.bias": torch.zeros(7)}, tmp_path / "seven.pth")
