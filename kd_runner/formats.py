@@ -93,7 +93,7 @@ def size(number: float | None, unknown: str = UNKNOWN) -> str:
     """A number of bytes, such as 9,320 bytes, 214.8 kB, 1.3 MB or 2.1 GB."""
     if number is None:
         return unknown
-    for least, unit, name in ((1e9, 1e9, "GB"), (1e6, 1e6, "MB"), (1e4, 1e3, "kB")):
+    for least, unit, name in ((999.95e6, 1e9, "GB"), (999.95e3, 1e6, "MB"), (1e4, 1e3, "kB")):
         if number >= least:
             return f"{number / unit:,.1f} {name}"
     return f"{number:,.0f} bytes"

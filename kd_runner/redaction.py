@@ -64,7 +64,7 @@ def hide_made_of(content: Any, expression: Any, variables: Iterable[str]) -> Non
         for value, text in zip(content, expression, strict=False):
             hide_made_of(value, text, variables)
     elif isinstance(expression, str) and "${" in expression:
-        names = [name for name in variables if name not in SHOWN][:1]
+        names = [name for name in IN_TEXT.findall(expression) or variables if name not in SHOWN][:1]
         for text in _texts(content) if names else ():
             if mask(text) == text:
                 hide({names[0]: text})

@@ -61,8 +61,10 @@ def place_remark(folder: Path, typed_keys: Iterable[str]) -> str | None:
     is_known = begun.folder is not None and (begun.is_there or begun.folder == Path.cwd().resolve())
     if is_known or STORE in typed_keys or not _may_be_placed(store) or Path(store).is_absolute():
         return None
-    reason = "it is not known where the run was begun" if begun.folder is None else f"it was begun in {begun.folder}, "
-    reason += "" if begun.folder is None else "and lies elsewhere now"
+    kind = "sweep" if (folder / MULTIRUN).is_file() else "run"
+    reason = f"it is not known where the {kind} was begun"
+    if begun.folder is not None:
+        reason = f"the {kind} was begun in {begun.folder}, and its folder lies elsewhere now"
     return f"store: {store} is that of the current folder, {Path.cwd()}: {reason}; store=… names another"
 
 
@@ -72,11 +74,13 @@ def begun_in(folder: Path) -> Begun:
     try:
         hydra = read_yaml(record)["hydra"]
         current, kind = hydra["runtime"]["cwd"], "sweep" if record.name == MULTIRUN else "run"
-        made_in = str(hydra[kind]["dir"]).partition("${")[0]
+        made_in, expression, _ = str(hydra[kind]["dir"]).partition("${")
         begun = Path(current)
         if "${" in current or not begun.is_absolute():
             return Begun(None, False)
-        lies_there = str(place.resolve()).startswith(str((begun / made_in).resolve()))
+        made = (begun / made_in).resolve()
+        above = made if made_in.endswith("/") else made.parent  # of a name that ends in an expression
+        lies_there = place.resolve().is_relative_to(above) if expression else place.resolve() == made
         return Begun(begun.resolve(), lies_there and begun.is_dir())
     except (OSError, ValueError, LookupError, TypeError, RuntimeError):  # whatever is in the file
         return Begun(None, False)
@@ -96,8 +100,12 @@ def _key(word: str) -> str:
     return without_plus(word).lstrip("+").partition("=")[0]
 
 
-def placed_word(word: str, begun: Path) -> str:
-    """The word with each relative path that it gives to a setting as one below `begun`."""
+def placed_word(word: str, begun: Path, is_compared: bool = False) -> str:
+    """The word with each relative path that it gives to a setting as one below `begun`.
+
+    Args:
+        is_compared: True for a word that is compared with others: absolute paths are in quotes then, as placed ones.
+    """
     key, _, _ = word.partition("=")
     override = next(parse_overrides([word]), None) if names_a_place(_key(word)) else None
     if override is None or "${" in word:
@@ -106,10 +114,11 @@ def placed_word(word: str, begun: Path) -> str:
     choices = value.list if isinstance(value, ChoiceSweep) else value
     paths = choices if isinstance(choices, list) else [choices]
     texts = [path.text if isinstance(path, QuotedString) else path for path in paths]
-    if not all(isinstance(text, str) for text in texts):
+    texts = [str(text) if type(text) is int else text for text in texts]  # a folder of a year's pictures
+    if not all(text is None or isinstance(text, str) for text in texts):
         return word
     placed = [
-        _quoted(text, begun) if _may_be_placed(text) and not Path(text).is_absolute() else written
+        _quoted(text, begun) if _may_be_placed(text) and (is_compared or not Path(text).is_absolute()) else written
         for text, written in _written(texts, paths)
     ]
     return f"{key}=[{','.join(placed)}]" if isinstance(value, list) else f"{key}={','.join(placed)}"
@@ -118,7 +127,7 @@ def placed_word(word: str, begun: Path) -> str:
 def _written(texts: Sequence[Any], paths: Sequence[Any]) -> Iterator[tuple[str, str]]:
     """Each path beside the word that stands for it."""
     for text, path in zip(texts, paths, strict=True):
-        yield text, path.with_quotes() if isinstance(path, QuotedString) else str(path)
+        yield text, path.with_quotes() if isinstance(path, QuotedString) else "null" if path is None else str(path)
 
 
 def _may_be_placed(path: Any) -> bool:

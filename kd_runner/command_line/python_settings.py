@@ -21,7 +21,7 @@ from kd_runner.command_line.in_short import in_short
 from kd_runner.command_line.messages import messages_about, one_line_message
 from kd_runner.command_line.overrides import expand
 from kd_runner.command_line.own_folder import refuse_ignored_files
-from kd_runner.command_line.resume import command_of_folder
+from kd_runner.command_line.resume import command_of_folder, remarks_on_places
 from kd_runner.command_line.typed_texts import as_hydra_reads_it
 from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.fingerprint import changes_no_result
@@ -29,6 +29,7 @@ from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
 from kd_runner.files.home import with_home
 from kd_runner.files.run_folder import MULTIRUN, without_page
+from kd_runner.notes import note
 from kd_runner.typed_files import CLASS_NAMES, remember_typed
 
 TARGET = "_target_"
@@ -81,6 +82,8 @@ def resumed_run(
     # They are all settings then, and are compared with those of the folder.
     if any(key not in (RESUME, CLASS_NAMES) and not changes_no_result(key) for key in settings):
         return words, resumed
+    for line in remarks_on_places(words):
+        note("settings", line)
     flags = [] if config_dir is None else [f"--config-dir={config_dir}"]
     words = [word for word in command_of_folder([*flags, *words]) if not word.startswith(("hydra.", "--config-dir="))]
     return words, resumed

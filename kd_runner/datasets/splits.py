@@ -244,15 +244,21 @@ class Splits:
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     @property
-    def image_count(self) -> int:
-        """The number of images of all three splits."""
-        return len(self.train) + len(self.val) + len(self.test)
-
-    @property
     def fingerprints(self) -> dict[str, str]:
         """16 hexadecimal digits for each split, which change with its images and labels."""
         digests = {"train": self.training_fingerprint, "val": self.val_fingerprint, "test": self.test_fingerprint}
         return {split: digest[:16] for split, digest in digests.items()}
+
+    @property
+    def content_digests(self) -> dict[str, str | int] | None:
+        """The `fingerprints`, and the number of all images; None where images stay in their files.
+
+        Those of files change with their folder and their times of change, too, and say nothing elsewhere.
+        """
+        parts = (self.train, self.val, self.test)
+        if not all(isinstance(part, Split) for part in parts):
+            return None
+        return {**self.fingerprints, "images": sum(map(len, parts))}
 
 
 def strata(labels: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -33,6 +35,21 @@ def lock_at_once(lock: FileLock) -> bool:
             raise
         return False
     return True
+
+
+@contextmanager
+def lock_where_possible(path: Path) -> Iterator[None]:
+    """Hold the lock of a file in this block, once nobody else has it; no lock where the file system has none."""
+    lock = lock_of(path)
+    try:
+        lock.acquire()
+    except NO_LOCKS as error:
+        if isinstance(error, OSError) and error.errno not in WITHOUT_LOCKS:
+            raise
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_locked(path: Path) -> bool:

@@ -195,8 +195,8 @@ class Data:
         classes = [str(name) for name in splits.classes]
         mean, std = view.mean.tolist(), view.std.tolist()
         image_input = input_of_images(splits.image_shape, classes, mean, std, splits.pixels, splits.several_labels)
-        cut = {**splits.fingerprints, "images": splits.image_count, "training_images": len(splits.train)}
-        return {**self.describe(node), RECORD: image_input.record(), SPLITS: cut}
+        cut = {} if splits.content_digests is None else {SPLITS: splits.content_digests}
+        return {**self.describe(node), RECORD: image_input.record(), **cut}
 
     def describe(self, node: Node) -> dict[str, Any]:
         """The network that `node` builds, and the images it is for; names of entries in a store are made of it."""

@@ -104,7 +104,7 @@ def run(
                 folder,
                 fingerprint,
                 checkpoints,
-                bool(parts.corrections),
+                bool(parts.corrections or parts.processes_that_draw),
                 lambda: any_draws(parts.networks_to_train, parts.data),
             )
         if completed is not None:

@@ -63,7 +63,7 @@ def decisive(overrides: str, begun: Path | None = None) -> str:
         begun: The folder from which relative paths count; None: they stay as they are.
     """
     words = [override for override in split(overrides) if not is_undecisive(override)]
-    return " ".join(words if begun is None else sorted(placed_word(word, begun) for word in words))
+    return " ".join(words if begun is None else sorted(placed_word(word, begun, is_compared=True) for word in words))
 
 
 def write_grid(jobs: Sequence[Job], folder: Path, digits: int = 1) -> None:

@@ -6,6 +6,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,16 +111,23 @@ def _wait_for_answer(request: Path, folder: Path) -> dict[str, Any] | None:
     started, answer = time.monotonic(), take_answer(request)
     while answer is None:
         waited = time.monotonic() - started
-        if waited > LOCKED or (waited > UNLOCKED and not is_locked(folder / LOCK)):
+        if waited > LOCKED or (waited > UNLOCKED and not _is_running(folder)):
             return None
         time.sleep(POLL)
         answer = take_answer(request)
     return answer
 
 
+def _is_running(folder: Path) -> bool:
+    """True where a process has locked the sweep, as far as this user can tell."""
+    with suppress(OSError):  # somebody else's file
+        return is_locked(folder / LOCK)
+    return False
+
+
 def _why_no_answer(folder: Path, folders: Sequence[str]) -> str:
     """The reason why nobody answers a request, in a line."""
-    if is_locked(folder / LOCK):
+    if _is_running(folder):
         return f"the process that runs {folder} does not answer: its jobs may still be checked; try again later"
     results = (atomic.read_json(folder / name / RESULT) for name in folders if is_path_inside(name))
     completed = sum(result.get("status") == "completed" for result in results)

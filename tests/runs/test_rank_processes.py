@@ -172,7 +172,7 @@ def _break_process_1() -> None:
     from kd_runner.runs.processes import rank_processes
 
     broken = (
-        "from kd_runner.runs import worker_process; from kd_runner.errors import SettingsError\n"
+        "from kd_runner.runs.processes import worker_process; from kd_runner.errors import SettingsError\n"
         "def assemble(*arguments, **options): raise SettingsError('dataset: there is nothing')\n"
         "worker_process.assemble = assemble; worker_process.end_process(worker_process.main())"
     )

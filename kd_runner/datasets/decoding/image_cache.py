@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 
 from kd_runner.datasets.decoding.conversions import (
     LOOKED_AT,
@@ -26,6 +25,7 @@ from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.splits import Split
 from kd_runner.errors import RunFailed
 from kd_runner.files import atomic, contents
+from kd_runner.files.locks import lock_where_possible
 from kd_runner.files.ownership import foreign_reason, keep_others_from_writing
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ def _map_or_write(files: ImageFiles, cache: Path) -> tuple[np.ndarray, Counter[s
     """The decoded images as a cache file that is mapped, and their counts if it had to be written."""
     file = cache / f"{files.fingerprint()[:32]}.npy"
     cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_suffix(".lock")):
+    with lock_where_possible(file.with_suffix(".lock")):
         images, counts = _map(file, _stored_shape(files)), None
         if images is None:
             counts = _write(file, files)

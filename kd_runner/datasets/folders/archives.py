@@ -11,10 +11,9 @@ import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from filelock import FileLock
-
 from kd_runner.datasets.guarded_file import MOST_HEADERS, GuardedFile, without_compression
 from kd_runner.files import atomic, contents
+from kd_runner.files.locks import lock_where_possible
 from kd_runner.files.ownership import foreign_reason, keep_others_from_writing
 from kd_runner.notes import note
 
@@ -45,7 +44,7 @@ def unpack(archive: Path, cache: Path) -> Path:
     key = hashlib.sha256(repr((str(archive.resolve()), status.st_size, status.st_mtime_ns)).encode()).hexdigest()[:16]
     folder = cache / f"{archive.name.partition('.')[0]}.{key}"
     cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / f"{folder.name}.lock"):
+    with lock_where_possible(cache / f"{folder.name}.lock"):
         if not folder.is_dir():
             contents.remove_abandoned(folder)  # by a job that was killed; this one holds the lock
             with atomic.replacement(folder) as unfinished:

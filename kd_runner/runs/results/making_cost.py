@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from kd_runner.datasets.made_images import MakingCost
+from kd_runner.errors import one_line
 from kd_runner.evaluation.macs import BACKWARD, FOR_PIXELS, multiply_accumulates
+from kd_runner.notes import note
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.stages.data_free import maker_of
 
@@ -17,10 +22,9 @@ def making_cost(parts: Parts, teacher: int | None) -> tuple[dict[str, int] | Non
         teacher: The multiply-accumulates of the teacher for one image.
     """
     maker = maker_of(parts.settings)
-    cost = getattr(maker, "cost", None)
-    if cost is None:
+    made = _cost_of(maker, parts.data.splits.image_shape)
+    if made is None:
         return None, None
-    made: MakingCost = cost(parts.data.splits.image_shape)
     passes = {"teacher_passes": made.passes}
     total = None if teacher is None else FOR_PIXELS * made.passes * teacher
     if made.generator is None or made.generator_input is None:
@@ -30,3 +34,15 @@ def making_cost(parts: Parts, teacher: int | None) -> tuple[dict[str, int] | Non
     if total is None or of_generator is None:
         return passes, None
     return passes, total + (made.generator_forwards + BACKWARD * made.generator_backwards) * of_generator
+
+
+def _cost_of(maker: Any, image_shape: Sequence[int]) -> MakingCost | None:
+    """The cost that a maker, which may be anyone's, says of itself; None where it says none."""
+    if not callable(getattr(maker, "cost", None)):
+        return None
+    try:
+        cost = maker.cost(image_shape)
+    except Exception as error:
+        note("cost", f"data_free: its compute is not known, as its cost raises {one_line(error)}")
+        return None
+    return cost if isinstance(cost, MakingCost) else None

@@ -15,7 +15,6 @@ from kd_runner.config.fingerprint import flat_keys
 from kd_runner.config.sections import OWN_INPUT, DatasetSettings, ExtraTeacherSettings, TeacherSettings
 from kd_runner.datasets.splits import SPLITS, Splits
 from kd_runner.errors import SettingsError, one_line
-from kd_runner.formats import number_of
 from kd_runner.input_pipeline.view import View
 from kd_runner.models.own_input import inner, own_shape
 from kd_runner.networks import checkpoints
@@ -206,23 +205,21 @@ def _seen_in_file(info: Mapping[str, Any]) -> dict[str, Any]:
 def _note_other_split(info: Mapping[str, Any], splits: Splits, path: Path) -> None:
     """Note where images that judge the teacher in this run may be among those that it was trained on.
 
-    A file of kd-runner has digests of the splits that its network was trained and judged with. Where the data set seems
-    to be the same, with as many images, and its validation or test images are others, the cut was another one.
+    A file of kd-runner has digests of the splits of its run. Where the data set seems to be the same, with as many
+    images, and its validation or test images are others, the cut was another one.
     """
-    cut = info.get(SPLITS)
-    if not isinstance(cut, dict) or not isinstance(cut.get("training_images"), int):
-        return  # saved before 0.13.0
-    here = splits.fingerprints
-    is_same_set = cut.get("images") == splits.image_count and info["image_shape"] == list(splits.image_shape)
+    cut, here = info.get(SPLITS), splits.content_digests
+    if not isinstance(cut, dict) or here is None:
+        return  # an earlier version's, or images in files
+    is_same_set = cut.get("images") == here["images"] and info["image_shape"] == list(splits.image_shape)
     if not is_same_set or info["classes"] != list(splits.classes) or cut.get("train") == here["train"]:
         return
     names = [name for split, name in (("val", "validation"), ("test", "test")) if cut.get(split) != here[split]]
     if names:
         note(
             "teacher",
-            f"{path} was trained on {number_of(cut['training_images'], 'image')} of another cut of this data set "
-            f"(data_seed, folds, fractions): {' and '.join(names)} images may be among them, and its accuracy on these "
-            "too high",
+            f"{path} is of a run that cut this data set otherwise (data_seed, folds, fractions): {' and '.join(names)} "
+            "images may be among those that it was trained on, and its accuracy on these too high",
         )
 
 

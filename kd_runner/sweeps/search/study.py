@@ -243,8 +243,9 @@ def refuse_other_search(driver: Driver, search: SearchSettings, space: Space, re
     begun = begun_in(folder).folder
     for key in [*settings, *recorded]:
         was, is_now = recorded.get(key, "not set"), settings.get(key, "not set")
+        words = (f"{key}={was}", f"{key}={is_now}")
         if was != is_now and (
-            begun is None or placed_word(f"{key}={was}", begun) != placed_word(f"{key}={is_now}", begun)
+            begun is None or len({placed_word(word, begun, is_compared=True) for word in words}) == 2
         ):
             raise SettingsError(f"resume: {folder} holds another search: {key} was {was}, is {is_now}")
 
