@@ -17,6 +17,7 @@ from kd_runner.formats import (
     roughly_relative,
     short_count,
     short_percent,
+    size,
     stopwatch,
     times,
 )
@@ -95,3 +96,18 @@ def test_multiples() -> None:
 )
 def test_what_was_measured_badly_has_two_digits(number: float, reference: float, text: str) -> None:
     assert roughly_relative(number, reference, "faster", "slower", "as fast") == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0 bytes"),
+        (9_999, "9,999 bytes"),
+        (214_800, "214.8 kB"),
+        (999_999, "1.0 MB"),
+        (999_999_999, "1.0 GB"),
+        (None, "–"),
+    ],
+)
+def test_sizes_are_rounded_before_their_unit_is_chosen(number: float | None, text: str) -> None:
+    assert size(number) == text

@@ -51,6 +51,8 @@ def test_the_folder_of_data_is_shown_and_what_else_stands_in_the_same_text_is_no
     assert redaction.mask("cats-and") == "***"
     redaction.hide_made_of(["dogs-and"], "${f:x}", ["KD_RUNNER_DATA"])
     assert redaction.mask("dogs-and") == "dogs-and"
+    redaction.hide_made_of("/big/data", "${oc.env:KD_RUNNER_DATA,'~/x'}", ["TOKEN", "KD_RUNNER_DATA"])  # of one job
+    assert redaction.mask("/big/data") == "/big/data"
 
 
 def test_a_secret_with_the_value_of_the_data_folder_is_hidden(nothing_hidden: None) -> None:

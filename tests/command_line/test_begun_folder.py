@@ -91,6 +91,7 @@ def test_a_sweep_and_its_jobs_go_on_in_the_store_of_the_sweep(tmp_path: Path, el
     jobs = {"jobs": ["dataset.root=p seed=0"], "folders": ["0"]}
     (folder / "sweep.json").write_text(json.dumps(jobs))
     refuse_other_grid(folder, [["seed=0", f'dataset.root="{begun}/p"']], resumed=True)
+    refuse_other_grid(folder, [["seed=0", f"dataset.root={begun}/p"]], resumed=True)
     (folder / "0").mkdir()
     (folder / "0" / "kd-runner.log").touch()
     (folder / "0" / "result.json").write_text('{"overrides": ["seed=0"]}')
@@ -100,11 +101,18 @@ def test_a_sweep_and_its_jobs_go_on_in_the_store_of_the_sweep(tmp_path: Path, el
 def test_a_folder_that_was_moved_is_said_to_count_from_here(tmp_path: Path, elsewhere: Path) -> None:
     folder = write_run(tmp_path / "a", ["seed=1"]).rename(elsewhere / "x")
     assert not any(word.startswith("store=") for word in command_of_folder([f"resume={folder}"]))
-    line = f"store: outputs/store is that of the current folder, {elsewhere}: it was begun in {tmp_path}/a, and lies "
-    assert remarks_on_places([f"resume={folder}"]) == [f"{line}elsewhere now; store=… names another"]
+    line = f"store: outputs/store is that of the current folder, {elsewhere}: the run was begun in "
+    line += f"{tmp_path}/a, and its folder lies elsewhere now; store=… names another"
+    assert remarks_on_places([f"resume={folder}"]) == [line]
     assert remarks_on_places([f"resume={folder}", "store=s"]) == []
     (folder / ".hydra" / "hydra.yaml").write_text("{")
     assert "it is not known where the run was begun" in remarks_on_places([f"resume={folder}"])[0]
+
+
+def test_a_folder_with_another_name_beside_its_old_place_was_moved(tmp_path: Path, elsewhere: Path) -> None:
+    folder = write_run(tmp_path / "a", ["seed=1"])
+    assert begun_in(folder).is_there
+    assert not begun_in(folder.rename(folder.with_name(f"{folder.name}2"))).is_there
 
 
 @pytest.mark.parametrize("cwd", ["${oc.env:HOME}", "relative", 3])
@@ -118,4 +126,6 @@ def test_a_record_that_is_no_plain_path_says_nothing(tmp_path: Path, cwd: object
 def test_words_that_name_no_place_stay() -> None:
     words = ["student.epochs=3", "name=a", "store=/abs", "dataset.root=~/p", "dataset.cache=null", "~store"]
     assert [placed_word(word, Path("/begun")) for word in words] == words
+    assert placed_word("teacher.checkpoint=t.pt,null", Path("/begun")) == 'teacher.checkpoint="/begun/t.pt",null'
+    assert placed_word("dataset.root=2024", Path("/begun")) == 'dataset.root="/begun/2024"'
     assert placed_word("+teachers.b.checkpoint=t.pt", Path("/begun")) == '+teachers.b.checkpoint="/begun/t.pt"'

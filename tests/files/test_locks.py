@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
-from kd_runner.files.locks import NO_LOCKS, is_locked, lock_at_once, lock_of
+from kd_runner.files.locks import NO_LOCKS, is_locked, lock_at_once, lock_of, lock_where_possible
 
 HOLD = "import sys, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); print(1, flush=True); input()"
 
@@ -40,3 +41,15 @@ def test_no_file_stands_for_a_lock_where_there_are_none(tmp_path: Path, monkeypa
     with pytest.raises(NO_LOCKS):
         lock_of(path, timeout=0).acquire()
     assert not is_locked(path)
+
+
+def test_a_block_waits_for_no_lock_where_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def acquire(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with lock_where_possible(tmp_path / "a.lock"):
+        assert is_locked(tmp_path / "a.lock")
+    assert not is_locked(tmp_path / "a.lock")
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    with lock_where_possible(tmp_path / "a.lock"):
+        pass

@@ -133,3 +133,12 @@ def test_a_maker_that_does_not_say_its_cost_leaves_the_budget_open(
     parts = assemble(settings(*INVERSION, *ALONE))
     monkeypatch.delattr(DeepInversion, "cost")
     assert making_cost(parts, 1000) == (None, None)
+
+
+@pytest.mark.parametrize("cost", [3.0, lambda shape: 7, lambda: None], ids=["number", "other result", "no argument"])
+def test_a_maker_of_ones_own_with_another_cost_ends_no_run(
+    settings: Make, monkeypatch: pytest.MonkeyPatch, cost: object
+) -> None:
+    parts = assemble(settings(*INVERSION, *ALONE))
+    monkeypatch.setattr(DeepInversion, "cost", cost)
+    assert making_cost(parts, 1000) == (None, None)
