@@ -118,6 +118,8 @@ LATER_NOTE = (
     "16 were searched and run after the others had been seen, with the same seeds."
 )
 NOT_ROBUST = tuple(mode for mode in all_modes() if mode not in ROBUST)
+# Modes that were not reached with 5 % of MNIST.
+SLOWER = ("ab", "crd", "fsp", "ft", "nst", "ofd", "reviewkd", "semckd", "simkd", "srd", "srrl")
 FASHION = ("dataset=fashion_mnist", "teacher.epochs=8")
 MNIST_MOVED = ("dataset=mnist", "teacher.epochs=5", "teacher.dataset={crop_padding: 2}")
 # Of each kind of mode some: what the pairs that take longest are run with.
@@ -228,14 +230,15 @@ PAIRS = {
     ),
     "mnist_five_percent": Pair(
         "MNIST, 5 % of the images for the student: CNN to CNN",
-        f"{MORE_NOTE} {MOVED_NOTE}",
+        f"{MORE_NOTE} {MOVED_NOTE} {LATER_NOTE} `ab`, `crd`, `fsp`, `ft`, `nst`, `ofd`, `reviewkd`, `semckd`, `simkd`, "
+        "`srd` and `srrl` were not run, either, for lack of time: nothing was seen of them.",
         (*MNIST_MOVED, *MORE),
         40,
         rates=(0.005, 0.01),
         longer=160,
         search_seeds=(100,),
         seeds=TEN,
-        modes=FEW_MODES,
+        modes=tuple(mode for mode in NOT_ROBUST if mode not in SLOWER),
     ),
     "cifar10_two_percent": Pair(
         "CIFAR-10, 2 % of the images for the student: CNN to CNN",
