@@ -139,7 +139,7 @@ def test_a_full_disk_at_a_stage(tmp_path: Path, undisturbed: Path, stage: str) -
     code, line = job.wait(), job.text("err")
     assert_what_is_there_is_good(tmp_path)
     assert not list(tmp_path.rglob("*.unfinished"))
-    said = rf"the disk is full: {re.escape(WRITES[stage][0])} needs [\d.,]+ MB, [\d.,]+ MB are free in \S+"
+    said = rf"the disk is full: {re.escape(WRITES[stage][0])} needs [\d.,]+ (?:bytes|[kM]B), [\d.,]+ (?:bytes|[kMG]B) are free in \S+"
     if stage == "report":  # the result stands
         assert (code, line) == (0, "")
         assert re.search(f"the report could not be written: {said}", job.text("out"))

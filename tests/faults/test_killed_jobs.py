@@ -318,7 +318,8 @@ def test_a_full_disk_is_said_and_costs_nothing(small_disk: Path, tmp_path: Path,
     job = Job(tmp_path, *words)
     assert job.wait() == 1
     assert re.fullmatch(
-        r"kd-runner: the disk is full: \S+ needs [\d.,]+ MB, [\d.,]+ MB are free in \S+\n", job.text("err")
+        r"kd-runner: the disk is full: \S+ needs [\d.,]+ (?:bytes|[kM]B), [\d.,]+ (?:bytes|[kMG]B) are free in \S+\n",
+        job.text("err"),
     ), job.text("err")
     run = (small_disk if what == "run" else tmp_path) / "run"
     assert not list(small_disk.rglob("*.unfinished"))
