@@ -139,7 +139,8 @@ def test_a_full_disk_at_a_stage(tmp_path: Path, undisturbed: Path, stage: str) -
     code, line = job.wait(), job.text("err")
     assert_what_is_there_is_good(tmp_path)
     assert not list(tmp_path.rglob("*.unfinished"))
-    said = rf"the disk is full: {re.escape(WRITES[stage][0])} needs [\d.,]+ (?:bytes|[kM]B), [\d.,]+ (?:bytes|[kMG]B) are free in \S+"
+    size = r"[\d.,]+ (?:bytes|[kMG]B)"
+    said = rf"the disk is full: {re.escape(WRITES[stage][0])} needs {size}, {size} are free in \S+"
     if stage == "report":  # the result stands
         assert (code, line) == (0, "")
         assert re.search(f"the report could not be written: {said}", job.text("out"))
