@@ -231,7 +231,8 @@ PAIRS = {
     "mnist_five_percent": Pair(
         "MNIST, 5 % of the images for the student: CNN to CNN",
         f"{MORE_NOTE} {MOVED_NOTE} {LATER_NOTE} For lack of time, `ab`, `crd`, `fsp`, `ft`, `nst`, `ofd` and `srrl` "
-        "were stopped after a few seeds, of which nothing is used, and `reviewkd`, `semckd`, `simkd` and `srd` not begun.",
+        "were stopped after a few seeds, of which nothing is used, and `reviewkd`, `semckd`, `simkd` and `srd` not "
+        "begun.",
         (*MNIST_MOVED, *MORE),
         40,
         rates=(0.005, 0.01),
