@@ -323,7 +323,7 @@ PAIRS = {
         search_words=("student.epochs=20",),
         longer=80,
         search_seeds=(100,),
-        seeds=(0, 1, 2, 3, 4),
+        seeds=TEN,
         modes=(
             *("none", "soft", "dkd", "nkd", "dist", "wsld", "logits_l2", "logit_standardization", "function_matching"),
             *("label_smoothing", "rkd", "pkt", "sp", "at", "srrl", "simkd"),
