@@ -18,6 +18,7 @@ from kd_runner.config.settings import check
 ROOT = Path(__file__).resolve().parent.parent
 make_results = pytest.importorskip("make_results", reason="the page belongs to a checkout")
 evidence = pytest.importorskip("evidence")
+evidence_trials = pytest.importorskip("evidence_trials")
 
 
 def lines_of(name: str) -> list[dict[str, str]]:
@@ -417,13 +418,14 @@ def test_weights_of_the_digits_are_the_best_of_the_search_on_validation() -> Non
         if line["pair"] == "digits_weights":
             key = (line["mode"], float(line["settings"].partition("=")[2]))
             means.setdefault(key, []).append(float(line["val_accuracy"]))
-    defaults = evidence.default_weights("digits")
+    defaults = evidence_trials.default_weights("digits")
     modes = {mode for mode, _ in means}
     assert modes == set(evidence.PAIRS["digits_weights"].modes)
     assert set(defaults) < modes
     for mode in modes:  # of equal ones, one
         best = max(np.mean(values) for (other, _), values in means.items() if other == mode)
-        assert np.mean(means[mode, defaults.get(mode, evidence.weight_of(mode))]) == pytest.approx(best, abs=1e-5)
+        weight = defaults.get(mode, evidence_trials.weight_of(mode))
+        assert np.mean(means[mode, weight]) == pytest.approx(best, abs=1e-5)
 
 
 def test_the_default_run_is_the_best_of_its_search() -> None:

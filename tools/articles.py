@@ -19,7 +19,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evidence import ROOT, replace_rows, results_of, run_sweep, seed_word
+from evidence_pairs import ROOT
+from evidence_sweeps import replace_rows, results_of, run_sweep, seed_word
 
 PAGE, RESULTS, ESTIMATES = (ROOT / "docs" / name for name in ("articles.md", "articles.csv", "articles_estimates.csv"))
 COLUMNS = ("article", "seed", "teacher", "baseline", "student")

@@ -12,7 +12,7 @@ from typing import Any
 
 import make_results
 import yaml
-from evidence import default_weights, weight_of
+from evidence_trials import default_weights, weight_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "methods.md"

@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from evidence import ALONE, DEFAULT, DEFAULT_NUMBERS, LONGER, ON_GPU, PAIRS, ROBUST, Pair, chosen, seed_word
+from evidence import DEFAULT_NUMBERS, chosen
+from evidence_factors import DEFAULT
+from evidence_pairs import ALONE, LONGER, ON_GPU, PAIRS, ROBUST, Pair
+from evidence_sweeps import seed_word
 from scipy import special
 
 from kd_runner.comparison.statistics import holm_factors, interval

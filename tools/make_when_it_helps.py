@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evidence import FACTORS, seed_word
+from evidence_factors import FACTORS
+from evidence_sweeps import seed_word
 from make_results import columns_by_seed, paired_p
 
 from kd_runner.comparison.statistics import holm_factors, interval
