@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from tests.support.leaderboard_cases import sweep_of_two_modes
+from leaderboard_cases import sweep_of_two_modes
 
 LOGGED = """
 import logging, sys

@@ -21,10 +21,10 @@ from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests" / "browser")]
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from browser import NAMES, Browser  # noqa: E402
-from test_tensorboard import Server, opened, serving  # noqa: E402
+from tensorboard_servers import Server, opened, serving  # noqa: E402
 
 LARGEST = 300_000  # bytes of a picture
 TABS = {"hparams": "hparams", "custom_scalars": "charts", "images": "images"}  # TensorBoard's name: the picture's

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from browser import Browser, overflow
 from jobs import finished
-from leaderboard_cases import right, write_run
-from test_search_record import search_of
+from leaderboard_cases import right, search_of, write_run
 
 from kd_runner.files.atomic import read_json
 from kd_runner.reports import report_arguments

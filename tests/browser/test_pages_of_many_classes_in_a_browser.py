@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, overflow
+from data_records import DATA_WITH_ODDITIES, JUDGED
 from made_runs import class_names, made_run
-from test_reports_of_odd_files import DATA, JUDGED
 
 from kd_runner.reports.run_page import write
 
@@ -45,7 +45,7 @@ CUT = """() => [...document.querySelectorAll("td")].filter((cell) => {
 @pytest.mark.parametrize(("count", "hard"), [(2, False), (12, False), (12, True), (100, False), (1000, True)])
 def test_nothing_overlaps(count: int, hard: bool, width: int, tmp_path: Path, browser: Browser) -> None:
     notes = ["A note with a very long word: " + "x" * 200, JUDGED["warning"]]
-    changes = {"data": DATA, "notes": notes}
+    changes = {"data": DATA_WITH_ODDITIES, "notes": notes}
     folder = made_run(tmp_path / "run", class_names(count, hard), changes, per_class=3, untested=[1], always=None)
     page = browser.open(write(folder, folder).as_uri(), width=width)
     browser.picture(page, f"classes_{count}{'_hard' if hard else ''}_{width}")

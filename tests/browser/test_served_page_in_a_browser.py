@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from browser import Browser, overflow
 from leaderboard_cases import right, sweep_of_two_modes, write_run
-from test_serve import serving
+from report_servers import serving
 
 from kd_runner.reports import serve
 

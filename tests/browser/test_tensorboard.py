@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from browser import Browser
 from jobs import Job
+from tensorboard_servers import Server, opened, serving
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    pass
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +23,6 @@ FAILED = ("2_soft_weight=1e+38_s0", "3_soft_weight=1e+38_s1", "6_dkd_weight=1e+3
 SHARED = ("teacher_mlp_s0", "teacher_mlp_s1", "baseline_plain_cnn_s0", "baseline_plain_cnn_s1")
 MEANS = ("mean_row1_dkd", "mean_row2_soft", "mean_teacher_mlp", "mean_baseline_plain_cnn")
 ALL = len(FINISHED) + len(FAILED) + len(SHARED) + len(MEANS) + 1  # and the leaderboard
-PATIENCE = 60_000  # milliseconds, for a page on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -42,59 +36,11 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "sweep"
 
 
-class Server:
-    """A TensorBoard at `address`."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-
-    def ask(self, path: str) -> Any:
-        with urllib.request.urlopen(f"{self.address}/data/{path}") as answer:
-            return json.load(answer)
-
-    def until(self, runs: int) -> list[str]:
-        """The names of its runs, once there are so many."""
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            try:
-                names = self.ask("runs")
-                if len(names) >= runs:
-                    return names
-            except OSError:
-                pass
-            time.sleep(0.2)
-        raise TimeoutError(f"TensorBoard does not show {runs} runs")
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    log = folder.parent / f"{folder.name}.log"
-    words = ["--logdir", str(folder), "--host", "127.0.0.1", "--port", "0"]
-    with log.open("w") as out:
-        process = subprocess.Popen([sys.executable, "-m", "tensorboard.main", *words], stdout=out, stderr=out)
-    try:
-        deadline = time.monotonic() + 60
-        while " at http://" not in log.read_text():
-            assert time.monotonic() < deadline, log.read_text()
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.1)
-        yield Server(log.read_text().partition(" at ")[2].split()[0].rstrip("/"))
-    finally:
-        process.terminate()
-        process.wait()
-
-
 @pytest.fixture(scope="module")
 def server(sweep: Path) -> Iterator[Server]:
     with serving(sweep / "tensorboard") as found:
         found.until(ALL)
         yield found
-
-
-def opened(browser: Browser, server: Server, tab: str) -> Page:
-    page = browser.open(f"{server.address}/#{tab}", width=1500, height=1000)
-    page.set_default_timeout(PATIENCE)
-    return page
 
 
 def test_each_run_is_there_once_by_its_name(server: Server, sweep: Path) -> None:

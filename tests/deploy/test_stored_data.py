@@ -9,6 +9,7 @@ import pytest
 import torch
 import torchvision
 from image_folders import write_classes
+from stored_networks import settings_of
 
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.datasets.subsets.folds import fold_of
@@ -18,19 +19,6 @@ from kd_runner.deploy.stored_run import thread_count
 from kd_runner.errors import SettingsError
 from kd_runner.notes import collected_notes
 from kd_runner.runs.data import fold_seed
-
-
-def settings_of(folder: Path, **dataset: Any) -> dict[str, Any]:
-    node = {"_target_": "kd_runner.datasets.image_folder.image_folder", "root": str(folder / "data"), "image_size": 5}
-    fields = {"mean": None, "flip": True, "a_setting_of_later": 1} if dataset.pop("later", False) else {"flip": True}
-    return {
-        "dataset": {**node, "cache": str(folder / "cache"), **fields, **dataset},
-        "data_seed": 3,
-        "batch_size": 8,
-        "trainer": {"channels_last": True, "threads": None, "accelerator": "auto"},
-        "student": {"_target_": "anything"},
-        "trust": ["os"],
-    }
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from image_folders import write_classes
 from manifests import labelled_images, write_manifest
-from test_stored_data import settings_of
+from stored_networks import settings_of
 
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.deploy import trained_on

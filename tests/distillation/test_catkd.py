@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_class_maps import example, network
-from test_feature_modes import LABELS, MS, MT, halved, numpy_of
+from class_map_cases import example, network
+from feature_cases import LABELS, MS, MT, halved, numpy_of
 from torch import nn
 
 from kd_runner.distillation.catkd import CATKD

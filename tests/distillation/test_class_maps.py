@@ -5,25 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from test_feature_modes import LABELS, MS, MT, numpy_of
+from class_map_cases import example, network
+from feature_cases import MS, MT, numpy_of
 from torch import nn
 
 from kd_runner.distillation.class_maps import ClassMaps, class_maps
-from kd_runner.outputs import AdapterExample, Outputs
-
-
-def network(maps: np.ndarray, averaged: bool, bias: bool = True) -> tuple[nn.Linear, Outputs]:
-    """(a dense layer that reads `maps`, what the network gives)."""
-    torch.manual_seed(len(maps[0]))
-    inputs = maps.mean((2, 3)) if averaged else maps.reshape(len(maps), -1)
-    head = nn.Linear(inputs.shape[1], 5, bias=bias).double()
-    logits = head(torch.tensor(inputs)).detach()
-    return head, Outputs(logits, {"last": torch.tensor(maps)})
-
-
-def example(student: tuple[nn.Module, Outputs], teacher: tuple[nn.Linear | None, Outputs]) -> AdapterExample:
-    holder = nn.Sequential(nn.Identity(), student[0])
-    return AdapterExample(student[1], teacher[1], holder, nn.Identity(), teacher[0], "1", LABELS)
+from kd_runner.outputs import Outputs
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from test_feature_modes import FT_, MS, MT, adapted, halved, loss_of, numpy_of
+from feature_cases import FT_, MS, MT, adapted, halved, loss_of, numpy_of
 
 from kd_runner.distillation.cwd import CWD
 

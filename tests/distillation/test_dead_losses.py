@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import composed
+from mode_names import modes_of_any_student
 from PIL import Image
-from test_every_mode import MODES
 from torch import Tensor, nn
 
 from kd_runner.config.build import build
@@ -87,6 +87,7 @@ OF_FEATURES = {
     "ab", "at", "catkd", "cc", "crd", "cwd", "fitnets", "fsp", "ft", "ickd", "kdsvd", "mgd", "nst", "ofa", "ofd", "pad",
     "pkt", "reviewkd", "rkd", "sdd", "semckd", "simkd", "sp", "srd", "srrl", "vid",
 }  # fmt: skip
+MODES = modes_of_any_student()
 OF_LOGITS = set(MODES) - OF_FEATURES - TEACHERLESS | {"ofa"}
 # (where, modes that have no gradient, modes of which a part has none, modes that refuse by themselves)
 CASES: list[tuple[dict[str, int], set[str], dict[str, tuple[str, ...]], set[str]]] = [

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Golden
-from test_feature_modes import LABELS, adapted
+from feature_cases import LABELS, adapted
 from torch import nn
 
 from kd_runner.config.settings import Settings

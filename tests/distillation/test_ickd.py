@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_feature_modes import MS, MT, adapted, halved, loss_of, numpy_of, outputs
+from feature_cases import MS, MT, adapted, halved, loss_of, numpy_of, outputs
 
 from kd_runner.distillation.ickd import ICKD, channel_correlations
 

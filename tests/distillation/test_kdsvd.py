@@ -8,8 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_feature_modes import LABELS, MS, MT, adapted, halved, loss_of, numpy_of, outputs
-from test_pad import fixed
+from feature_cases import LABELS, MS, MT, adapted, fixed, halved, loss_of, numpy_of, outputs
 from torch import nn
 
 from kd_runner.distillation.kdsvd import KDSVD, leading_vectors

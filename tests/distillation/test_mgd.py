@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from test_feature_modes import LABELS, MS, MT, adapted, halved, loss_of, numpy_of, outputs
+from feature_cases import LABELS, MS, MT, adapted, halved, loss_of, numpy_of, outputs
 from torch import nn
 
 from kd_runner.distillation.mgd import MGD

@@ -7,18 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_feature_modes import FS, FT_, LABELS, MS, MT, adapted, loss_of, numpy_of, outputs
+from feature_cases import FS, FT_, LABELS, MS, MT, adapted, fixed, loss_of, numpy_of, outputs
 from torch import nn
 
 from kd_runner.distillation.pad import PAD
-
-
-def fixed(mode: nn.Module) -> nn.Module:
-    """The mode with weights that no generator has drawn."""
-    with torch.no_grad():
-        for number, parameter in enumerate(mode.parameters()):
-            parameter.copy_(torch.sin(torch.arange(parameter.numel()) + number).view_as(parameter))
-    return mode
 
 
 def restated(mode: PAD, student: np.ndarray, teacher: np.ndarray) -> float:

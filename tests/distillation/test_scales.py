@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import softmax
-from test_feature_modes import CLASSES, EVERY, LABELS, frozen_head, outputs
-from test_logit_modes import ALL, both_views
+from feature_cases import CLASSES, EVERY, LABELS, frozen_head, outputs
+from logit_cases import ALL, both_views
 from torch import Tensor, nn
 
 from kd_runner.distillation.at import AT, attention

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from test_feature_modes import MS, MT, adapted, halved, loss_of, numpy_of
-from test_pad import fixed
+from feature_cases import MS, MT, adapted, fixed, halved, loss_of, numpy_of
 from torch import nn
 
 from kd_runner.distillation.semckd import SemCKD

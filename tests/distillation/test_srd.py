@@ -8,7 +8,7 @@ import statistics
 import numpy as np
 import pytest
 import torch
-from test_feature_modes import FS, FT_, LABELS, MS, MT, adapted, loss_of, numpy_of, outputs
+from feature_cases import FS, FT_, LABELS, MS, MT, adapted, loss_of, numpy_of, outputs
 
 from kd_runner.distillation.srd import SRD
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 import torch
+from interrupted_runs import EVERY_STAGE, same_to_the_bit
 from jobs import Job, finished, result_in
 from safetensors.torch import load_file
-from test_killed_jobs import WORDS, same
 
 # The file that a stage writes, and how often it was written before this stage.
 WRITES = {
@@ -82,7 +82,7 @@ globals().update(_patches())
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
-    finished(folder, *WORDS, "hydra.run.dir=run")
+    finished(folder, *EVERY_STAGE, "hydra.run.dir=run")
     return folder / "run"
 
 
@@ -104,7 +104,7 @@ def assert_what_is_there_is_good(folder: Path) -> None:
 def assert_it_goes_on(folder: Path, undisturbed: Path) -> None:
     job = finished(folder, "resume=run")
     assert job.text("err") == ""
-    assert same(folder / "run", undisturbed)
+    assert same_to_the_bit(folder / "run", undisturbed)
     assert not list(folder.rglob("*.unfinished"))
     assert not (folder / "run" / "unfinished").exists()
     epochs = re.findall(r"(\w+ +epoch +\d+)/\d+", (folder / "run" / "kd-runner.log").read_text())
@@ -118,7 +118,7 @@ def assert_it_goes_on(folder: Path, undisturbed: Path) -> None:
     [*((stage, "KILL") for stage in WRITES), ("report", "TERM"), ("report", "INT")],
 )
 def test_a_signal_in_the_middle_of_a_stage(tmp_path: Path, undisturbed: Path, stage: str, sent: str) -> None:
-    job = Job(tmp_path, *WORDS, "hydra.run.dir=run", patch=f"test_every_stage:waits_{stage}")
+    job = Job(tmp_path, *EVERY_STAGE, "hydra.run.dir=run", patch=f"test_every_stage:waits_{stage}")
     job.until((tmp_path / "at-the-write").exists)
     assert job.process.pid is not None
     os.kill(job.process.pid, getattr(signal, f"SIG{sent}"))
@@ -135,7 +135,7 @@ def test_a_signal_in_the_middle_of_a_stage(tmp_path: Path, undisturbed: Path, st
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", WRITES)
 def test_a_full_disk_at_a_stage(tmp_path: Path, undisturbed: Path, stage: str) -> None:
-    job = Job(tmp_path, *WORDS, "hydra.run.dir=run", patch=f"test_every_stage:finds_a_full_disk_{stage}")
+    job = Job(tmp_path, *EVERY_STAGE, "hydra.run.dir=run", patch=f"test_every_stage:finds_a_full_disk_{stage}")
     code, line = job.wait(), job.text("err")
     assert_what_is_there_is_good(tmp_path)
     assert not list(tmp_path.rglob("*.unfinished"))

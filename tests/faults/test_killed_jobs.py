@@ -17,38 +17,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from jobs import Job, finished, numbers_of, result_in
-from safetensors.torch import load_file
+from interrupted_runs import EVERY_STAGE, same_to_the_bit
+from jobs import Job, finished, result_in
 
 from kd_runner.store import entries
 
 EPOCHS = 4 + 4 + 4 + 3
-NETWORKS = ("teacher", "baseline", "student_last", "student_best")
-# Every stage, random views, dropout of its own in no stage but random negatives, a mode with a memory and a sum.
-WORDS = (
-    "teacher.epochs=4", "student.epochs=4", "finetune.epochs=3", "teacher=mlp", "teacher.hidden=[64]",
-    "dataset.crop_padding=1", "dataset.flip=true", "distillation=[crd,dkd]", "distillation.negatives=64",
-    "temperature=learned", "optimizer=sgd", "store=store", "student.fraction=1",
-    "trainer.threads=1",  # the fastest number depends on what else runs, and the last bits on the number
-)  # fmt: skip
-
-
-def same(folder: Path, other: Path) -> bool:
-    """Whether two runs came to the same, to the bit."""
-    if numbers_of(result_in(folder)) != numbers_of(result_in(other)):
-        return False
-    for name in NETWORKS:
-        ours, theirs = (load_file(place / f"{name}.safetensors") for place in (folder, other))
-        if set(ours) != set(theirs) or not all(torch.equal(ours[key], theirs[key]) for key in ours):
-            return False
-    return True
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nobody disturbed."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    finished(folder, *WORDS, "hydra.run.dir=run")
+    finished(folder, *EVERY_STAGE, "hydra.run.dir=run")
     return folder / "run"
 
 
@@ -58,7 +39,7 @@ def epochs_in(log: Path) -> int:
 
 def killed_and_resumed(folder: Path, epochs: int, seconds: float) -> str:
     """Kill the run so many seconds after its log tells of so many epochs; go on with it; returns what its log says."""
-    job, run = Job(folder, *WORDS, "hydra.run.dir=run"), folder / "run"
+    job, run = Job(folder, *EVERY_STAGE, "hydra.run.dir=run"), folder / "run"
     if epochs:
         job.until(lambda: epochs_in(run / "kd-runner.log") >= epochs)
     time.sleep(seconds)
@@ -67,16 +48,16 @@ def killed_and_resumed(folder: Path, epochs: int, seconds: float) -> str:
     if (run / ".hydra" / "overrides.yaml").exists():
         finished(folder, "resume=run")
     elif run.is_dir() and any(run.iterdir()):  # killed by the hundredth of a second in which Hydra writes its files
-        finished(folder, *WORDS, "resume=run")
+        finished(folder, *EVERY_STAGE, "resume=run")
     else:
-        finished(folder, *WORDS, "hydra.run.dir=run")
+        finished(folder, *EVERY_STAGE, "hydra.run.dir=run")
     return (run / "kd-runner.log").read_text()
 
 
 def assert_nothing_lost(folder: Path, log: str, undisturbed: Path) -> None:
     epochs = Counter(re.findall(r"(\w+) +epoch +(\d+)/\d+", log))
     assert set(epochs.values()) <= {1}, f"trained twice: {[epoch for epoch, times in epochs.items() if times > 1]}"
-    assert same(folder / "run", undisturbed)
+    assert same_to_the_bit(folder / "run", undisturbed)
     assert not list(folder.rglob("*.unfinished"))
     assert not (folder / "run" / "unfinished").exists()
     assert sorted(path.name for path in (folder / "store").iterdir() if path.name.startswith(".")) == []
@@ -106,7 +87,7 @@ def test_kills_at_random_instants_lose_nothing(tmp_path: Path, undisturbed: Path
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_twice_goes_on(tmp_path: Path, undisturbed: Path) -> None:
-    run, words = tmp_path / "run", WORDS
+    run, words = tmp_path / "run", EVERY_STAGE
     for stage in ("teacher", "student"):
         job = Job(tmp_path, *words, "hydra.run.dir=run")
         log = run / "kd-runner.log"
@@ -154,7 +135,7 @@ IN_BRIEF = (("loading", "TERM"),)
 def test_signals_in_every_stage(tmp_path: Path, undisturbed: Path, stage: str, sent: str) -> None:
     status, word = SIGNALS[sent]
     patches = {"evaluate": "test_killed_jobs:endless_evaluation", "loading": "test_killed_jobs:endless_loading"}
-    job = Job(tmp_path, *WORDS, "hydra.run.dir=run", patch=patches.get(stage, ""))
+    job = Job(tmp_path, *EVERY_STAGE, "hydra.run.dir=run", patch=patches.get(stage, ""))
     sign = f"{stage:<9} {'begins' if stage in patches else 'epoch 1/'}"
     job.until(lambda: sign in job.text("out"))
     assert job.process.pid is not None
@@ -194,7 +175,7 @@ def test_other_settings_are_refused(tmp_path: Path, undisturbed: Path, words: li
     shutil.copytree(undisturbed.parent, tmp_path / "copy")
     run = tmp_path / "copy" / "run"
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.name != "kd-runner.log"}
-    job = Job(tmp_path / "copy", *WORDS, *words, "resume=run")
+    job = Job(tmp_path / "copy", *EVERY_STAGE, *words, "resume=run")
     assert job.wait() == 2
     assert job.text("err").startswith(f"kd-runner: {message.format(run=run)}")
     assert job.text("err").count("\n") == 1
@@ -213,7 +194,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path, word: str) -> None:
 def test_a_sweep_goes_on_with_what_is_missing(tmp_path: Path) -> None:
     words = (
         "-m",
-        *WORDS,
+        *EVERY_STAGE,
         "temperature=constant",
         "temperature.value=1,2,3",
         "finetune.epochs=0",
@@ -230,7 +211,7 @@ def test_a_sweep_goes_on_with_what_is_missing(tmp_path: Path) -> None:
     again = finished(tmp_path, "resume=sweep")
     assert "1 of 3 jobs were completed before" in again.text("out")
     assert re.findall(r"student +goes on after epoch (\d) of 4", log.read_text()) in (["2"], ["3"], ["4"])
-    assert all(same(tmp_path / "sweep" / job, tmp_path / "whole" / job) for job in ("0", "1", "2"))
+    assert all(same_to_the_bit(tmp_path / "sweep" / job, tmp_path / "whole" / job) for job in ("0", "1", "2"))
     once_more = finished(tmp_path, "resume=sweep")
     assert "3 of 3 jobs were completed before" in once_more.text("out")
 
@@ -313,7 +294,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_is_said_and_costs_nothing(small_disk: Path, tmp_path: Path, undisturbed: Path, what: str) -> None:
     (small_disk / "ballast").write_bytes(bytes(300_000 if what == "run" else 330_000))
     places = {"run": f"hydra.run.dir={small_disk if what == 'run' else tmp_path}/run"}
-    others = [word for word in WORDS if not word.startswith("store=")]
+    others = [word for word in EVERY_STAGE if not word.startswith("store=")]
     words = (*others, places["run"], f"store={small_disk if what == 'store' else tmp_path}/store")
     job = Job(tmp_path, *words)
     assert job.wait() == 1
@@ -329,4 +310,4 @@ def test_a_full_disk_is_said_and_costs_nothing(small_disk: Path, tmp_path: Path,
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
     again = finished(tmp_path, *words, f"resume={run}")
     assert "epoch" in again.text("out")
-    assert same(run, undisturbed)
+    assert same_to_the_bit(run, undisturbed)

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from data_records import DATA
 from made_runs import class_names
 
 from kd_runner.reports.data_table import data_lines, data_table
-
-DATA: dict[str, Any] = {
-    "classes": 3, "train": 1090, "val": 18, "test": 30,
-    "largest_class": {"train": {"class": "ant", "images": 30, "share": 0.3333},
-                      "val": {"class": "a class of a very long name", "images": 9, "share": 0.5}, "test": None},
-    "missing_classes": {"train": [], "val": [], "test": ["cat"]},
-    "left_out": {"files": 12, "kinds": {".txt": 5, "": 7}, "places": {"train": 2, ".": 10}, "hidden": 1,
-                 "unreadable": 2},
-    "duplicates": {"train_val": 0, "train_test": 3, "val_test": 1, "two_classes": 1},
-}  # fmt: skip
 
 
 def test_the_table_of_the_data() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from data_records import DATA_WITH_ODDITIES, JUDGED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_runs import class_names, made_analysis, made_result, made_run
@@ -108,15 +109,9 @@ def changed(content: Any, place: tuple[Any, ...], value: Any) -> None:
 
 
 SEEN, PREDICTED = made_analysis(class_names(4), per_class=4)
-DATA = {
-    "classes": 4, "train": 90, "val": 9, "test": 16,
-    "largest_class": {"train": {"class": "ant", "images": 30, "share": 0.33}},
-    "missing_classes": {"train": [], "test": ["cat"]},
-    "left_out": {"files": 12, "kinds": {".txt": 12}, "places": {".": 12}, "hidden": 1, "unreadable": 2},
-    "duplicates": {"train_val": 0, "train_test": 3, "val_test": 0, "two_classes": 1},
-}  # fmt: skip
-JUDGED = {"val_accuracy": 0.1, "largest_class": 0.2, "recorded_accuracy": 0.9, "warning": "The teacher is at chance."}
-RESULT = json.loads(json.dumps(made_result(PREDICTED, data=DATA, notes=["a note", "The teacher is at chance."])))
+RESULT = json.loads(
+    json.dumps(made_result(PREDICTED, data=DATA_WITH_ODDITIES, notes=["a note", "The teacher is at chance."]))
+)
 RESULT["teacher"]["judged"] = JUDGED
 ANALYSIS = json.loads(json.dumps(SEEN))
 SETTINGS = {

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from data_records import DATA
 from made_runs import class_names, made_run
 from page_text import text_of
-from test_data_table import DATA
 
 from kd_runner.config.settings import Settings
 from kd_runner.reports import report_arguments

@@ -5,39 +5,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
-from leaderboard_cases import right, write_run
+from leaderboard_cases import right, search_of, write_run
 from page_text import text_of
 
 from kd_runner.reports.leaderboard import leaderboard_of, terminal_text
 from kd_runner.reports.sweep_report import report
-
-VALIDATION = (0.8, 0.9, 0.7)
-TESTED = (70, 75, 99)
-
-
-def search_of(folder: Path, **changes: Any) -> Path:
-    """Three trials of which validation chooses the second, and the test images would choose the third."""
-    history, best = [], None
-    for number, (val, test) in enumerate(zip(VALIDATION, TESTED, strict=True)):
-        words = [f"temperature.value={number + 1}"]
-        trial = write_run(folder / str(number), ["student=mlp", *words], right(test))
-        result = json.loads((trial / "result.json").read_text())
-        result["student"]["best_val"] = {"accuracy": 0.5, "val_accuracy": val}
-        (trial / "result.json").write_text(json.dumps(result))
-        best = max(val, best or 0)
-        history.append({"number": number, "status": "complete", "folder": str(number), "overrides": words,
-                        "accuracy": val, "best_so_far": best})  # fmt: skip
-    chosen = {**history[1], "words": ["student=mlp", "temperature.value=2"]}
-    record = {
-        "trials": {"complete": 3, "pruned": 1, "fail": 0}, "planned": 4, "best": [chosen], "history": history,
-        "objectives": [{"name": "accuracy", "title": "validation accuracy", "better": "higher"}],
-        "importances": {"accuracy": {"temperature.value": 0.75, "batch_size": 0.25}}, "no_importances": None,
-    }  # fmt: skip
-    (folder / "search.json").write_text(json.dumps(record | changes))
-    return folder
 
 
 def test_the_report_leads_with_the_trial_that_validation_chose(

@@ -9,13 +9,11 @@ import re
 import shutil
 import socket
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from leaderboard_cases import right, sweep_of_two_modes, write_run
+from report_servers import serving
 
 from kd_runner.reports import report_arguments, serve
 from kd_runner.reports.html import browser_file, script_digest
@@ -33,19 +31,6 @@ def sweep(tmp_path: Path) -> Path:
     (folder / "1" / "report.html").symlink_to(tmp_path / "secret.txt")
     (folder / "1" / "kd-runner.log").symlink_to(tmp_path / "secret.txt")
     return folder
-
-
-@contextmanager
-def serving(*folders: Path, token: str = "") -> Iterator[Server]:
-    server = Server(Board(folders), token=token)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def ask(

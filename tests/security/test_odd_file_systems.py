@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 import pytest
 from filelock import FileLock
-from test_used_folders import KEY, content_of, put
+from files_of_others import KEY, content_of, put
 from torch import nn
 
 from kd_runner import socket_folder

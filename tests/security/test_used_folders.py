@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from files_of_others import KEY, content_of, put
 from omegaconf import OmegaConf
 
 from kd_runner import cli
@@ -34,17 +35,6 @@ PRECIOUS = (
     "unfinished/begun.json", ".git/config", ".env", "multirun.yaml", "sweep.json", "report.html/index.html",
     ".thesis.unfinished", "now.json",
 )  # fmt: skip
-
-
-def put(folder: Path, *names: str) -> dict[str, str]:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(f"precious {name}")
-    return content_of(folder)
-
-
-def content_of(folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
 def config_of(folder: Path, **settings: Any) -> Any:
@@ -250,9 +240,6 @@ def test_files_of_hydra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     job = OmegaConf.create({"job_logging": {"handlers": handlers}, "output_subdir": "record"})
     monkeypatch.setattr(cli, "HydraConfig", SimpleNamespace(get=lambda: job))
     assert cli.files_of_hydra(tmp_path) == {"own.log", "record"}
-
-
-KEY = "0123456789abcdef"
 
 
 def test_prune_deletes_what_is_an_entry_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from kd_runner.evaluation.corruptions.corrupt import corrupt
@@ -52,3 +55,31 @@ def largest_difference(name: str, severity: int, side: int, restated: Restatemen
         # The published programs cut fractions off; what is within a millionth of a whole number counts as that.
         differences.append(np.abs(np.floor(np.clip(wanted, 0, 255) + 1e-6).astype(int) - found[number]).max())
     return int(max(differences))
+
+
+# Sides with the parameters of small and of large images, and severities.
+SLOW = [pytest.param(side, severity, marks=pytest.mark.slow) for side, severity in ((16, 2), (68, 4), (68, 5))]
+SIZES = [(16, 5), (68, 2), *SLOW]
+
+
+def in_motion(image: np.ndarray, radius: float, sigma: float, angle: float) -> np.ndarray:
+    """ImageMagick's MotionBlurImage: the offset of each weight is rounded, and beyond the edge is the edge."""
+    width = 2 * math.ceil(radius) + 1
+    weights = [math.exp(-(i * i) / (2 * sigma * sigma)) / (math.sqrt(2 * math.pi) * sigma) for i in range(width)]
+    x, y = width * math.sin(math.radians(angle)), width * math.cos(math.radians(angle))
+    rows, columns = np.indices(image.shape[:2])
+    total = np.zeros_like(image)
+    for i, weight in enumerate(weights):
+        right, down = (math.ceil(i * part / math.hypot(x, y) - 0.5) for part in (y, x))
+        taken = np.clip(rows + down, 0, image.shape[0] - 1), np.clip(columns + right, 0, image.shape[1] - 1)
+        total += weight / sum(weights) * image[taken]
+    return np.floor(255 * np.clip(total, 0, 1) + 0.5) / 255
+
+
+def enlarged(image: np.ndarray, factor: float) -> np.ndarray:
+    side = image.shape[0]
+    cut = int(np.ceil(side / factor))
+    top = (side - cut) // 2
+    zoomed = ndimage.zoom(image[top : top + cut, top : top + cut], (factor, factor, 1), order=1)
+    trim = (zoomed.shape[0] - side) // 2
+    return zoomed[trim : trim + side, trim : trim + side]

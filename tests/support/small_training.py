@@ -76,3 +76,19 @@ def fitted(
     validation = PlainBatches(data(device=device), view(), 10)
     fit(module, validation, trainer_settings(device), RunLogger(folder), resume_state)
     return module
+
+
+class PowerCutError(Exception):
+    """The end of a training in the middle."""
+
+
+def cut_after(module: Classifier, epochs: int) -> Classifier:
+    begin = module.on_train_epoch_start
+
+    def begin_or_end() -> None:
+        if module.epoch == epochs:
+            raise PowerCutError
+        begin()
+
+    module.on_train_epoch_start = begin_or_end  # type: ignore[method-assign]
+    return module

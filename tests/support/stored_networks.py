@@ -50,3 +50,17 @@ def store_network(
     path.parent.mkdir(parents=True, exist_ok=True)
     checkpoints.save(path, network.state_dict(), about)
     return network.eval()
+
+
+def settings_of(folder: Path, **dataset: Any) -> dict[str, Any]:
+    """The settings of a run on the images in `folder`."""
+    node = {"_target_": "kd_runner.datasets.image_folder.image_folder", "root": str(folder / "data"), "image_size": 5}
+    fields = {"mean": None, "flip": True, "a_setting_of_later": 1} if dataset.pop("later", False) else {"flip": True}
+    return {
+        "dataset": {**node, "cache": str(folder / "cache"), **fields, **dataset},
+        "data_seed": 3,
+        "batch_size": 8,
+        "trainer": {"channels_last": True, "threads": None, "accelerator": "auto"},
+        "student": {"_target_": "anything"},
+        "trust": ["os"],
+    }

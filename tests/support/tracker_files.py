@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sqlite3
 import struct
@@ -112,3 +113,14 @@ def trackio_runs(root: Path) -> dict[str, Kept]:
             runs[run_id].settings = json.loads(text)
             runs[run_id].group = runs[run_id].settings["_Group"] or ""
     return runs
+
+
+def table(folder: Path) -> dict[tuple[str, int], dict[str, float]]:
+    """metrics.csv: the numbers by stage and epoch."""
+    rows = {}
+    with (folder / "metrics.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            stage, epoch = row.pop("stage"), int(row.pop("epoch"))
+            assert (stage, epoch) not in rows
+            rows[stage, epoch] = {name: float(value) for name, value in row.items() if value}
+    return rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import logging
 import os
 import pty
@@ -13,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from live_views import WORDS, live_view_of
 from rich.console import Console
 
 from kd_runner.sweeps.engines.task import Slot, Task
@@ -20,12 +20,11 @@ from kd_runner.sweeps.jobs import Job
 from kd_runner.sweeps.live_view import LiveView, job_name
 from kd_runner.terminal import TextColumn, fold_text, table_lines
 
-WORDS = ["distillation=soft", "temperature.value=4", "optimizer.lr=0.001", "student.hidden=[100,100]"]
 SCRIPT = """
 import logging, sys, time
 from pathlib import Path
 sys.path.insert(0, {here!r})
-from test_live_view import live_view_of
+from live_views import live_view_of
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 live_view, tasks = live_view_of(Path({place!r}), 40)
 with live_view:
@@ -36,24 +35,6 @@ with live_view:
         live_view.notify("end", tasks[number])
 print("the end")
 """
-
-
-def live_view_of(place: Path, count: int, console: Console | None = None) -> tuple[LiveView, list[Task]]:
-    """A live view of so many jobs, all of them running; those with an even number have a result already."""
-    live_view = LiveView(count, console)
-    tasks = []
-    for number in range(count):
-        folder = place / str(number)
-        folder.mkdir(parents=True)
-        now = {"stage": "student", "epoch": number, "epochs": 60, "seconds_per_epoch": 1.5}
-        (folder / "now.json").write_text(json.dumps(now))
-        if number % 2 == 0:
-            result = {"status": "completed", "student": {"accuracy": 0.9 + number / 1000}}
-            (folder / "result.json").write_text(json.dumps(result))
-        task = Task(f"#{number}", folder, [], [], slot=Slot(number, "cuda", {}))
-        live_view.jobs[task.name] = Job(number, [*WORDS, f"seed={number}"], [], {}, folder)
-        tasks.append(task)
-    return live_view, tasks
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (60, 10), (40, 6), (200, 50)])
@@ -126,7 +107,7 @@ def test_runs_of_trials_with_several_seeds_are_counted_as_runs(
 @pytest.mark.slow
 def test_on_a_real_terminal_nothing_is_torn(tmp_path: Path) -> None:
     pyte = pytest.importorskip("pyte", reason="no pyte: pip install pyte")
-    script = SCRIPT.format(here=str(Path(__file__).parent), place=str(tmp_path))
+    script = SCRIPT.format(here=str(Path(__file__).parents[1] / "support"), place=str(tmp_path))
     driver, terminal = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
     process = subprocess.Popen(

@@ -15,8 +15,7 @@ import pytest
 import tracker_files
 from jobs import Job
 from logged_scalars import scalars
-from test_trackers import table
-from tracker_files import Kept
+from tracker_files import Kept, table
 
 from kd_runner.tracking.tracker_clients import wandb_mode
 

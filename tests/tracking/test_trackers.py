@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tracker_files import table
 
 from kd_runner.config.sections import TrackingSettings
 from kd_runner.errors import SettingsError
@@ -76,17 +76,6 @@ def record(folder: Path) -> dict[str, Any]:
 def told(folder: Path, kind: str) -> list[Any]:
     messages = [json.loads(line) for line in (folder / "told.jsonl").read_text().splitlines()]
     return [message[kind] for message in messages if kind in message]
-
-
-def table(folder: Path) -> dict[tuple[str, int], dict[str, float]]:
-    """metrics.csv: the numbers by stage and epoch."""
-    rows = {}
-    with (folder / "metrics.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            stage, epoch = row.pop("stage"), int(row.pop("epoch"))
-            assert (stage, epoch) not in rows
-            rows[stage, epoch] = {name: float(value) for name, value in row.items() if value}
-    return rows
 
 
 def test_trackers_have_the_numbers_of_the_run(fake: Path, settings: Callable[..., Any]) -> None:

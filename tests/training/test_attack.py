@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Golden, softmax
-from small_training import CPU, classifier, distiller, fitted, network, view
-from test_pruning import PowerCutError, cut_after
+from small_training import CPU, PowerCutError, classifier, cut_after, distiller, fitted, network, view
 from torch import Tensor
 
 from kd_runner.config.sections import AttackSettings

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_training import SHAPE, classifier, fitted, network
+from small_training import SHAPE, PowerCutError, classifier, cut_after, fitted, network
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from kd_runner.errors import RunFailed
 from kd_runner.networks.channels import ChannelGroup, Part
 from kd_runner.networks.freezing import freeze
-from kd_runner.training.classifier import Classifier
 from kd_runner.training.pruning import Pruner, Pruning, choose, groups_that_train, prunable
 from kd_runner.training.resume_state import ResumeState
 from kd_runner.training.stopping import Stopping
@@ -144,22 +143,6 @@ def test_a_state_with_channels_of_frozen_layers_is_refused() -> None:
     state = pruner.state()
     with pytest.raises(RunFailed, match="began with a version of kd-runner that removed channels of frozen layers"):
         pruner.restore({**state, "removed": state["removed"][1:]})
-
-
-class PowerCutError(Exception):
-    """The end of a training in the middle."""
-
-
-def cut_after(module: Classifier, epochs: int) -> Classifier:
-    begin = module.on_train_epoch_start
-
-    def begin_or_end() -> None:
-        if module.epoch == epochs:
-            raise PowerCutError
-        begin()
-
-    module.on_train_epoch_start = begin_or_end  # type: ignore[method-assign]
-    return module
 
 
 @pytest.mark.parametrize("structured", [False, pytest.param(True, marks=pytest.mark.slow)])

@@ -6,12 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from corruption_cases import OneDraw, largest_difference
+from corruption_cases import SIZES, OneDraw, enlarged, in_motion, largest_difference
 from scipy import ndimage
-
-# Sides with the parameters of small and of large images, and severities.
-SLOW = [pytest.param(side, severity, marks=pytest.mark.slow) for side, severity in ((16, 2), (68, 4), (68, 5))]
-SIZES = [(16, 5), (68, 2), *SLOW]
 
 
 @pytest.mark.parametrize(("side", "severity"), SIZES)
@@ -58,20 +54,6 @@ def test_motion_is_half_a_gaussian_along_a_line(side: int, severity: int) -> Non
     assert largest_difference("motion_blur", severity, side, restated) == 0
 
 
-def in_motion(image: np.ndarray, radius: float, sigma: float, angle: float) -> np.ndarray:
-    """ImageMagick's MotionBlurImage: the offset of each weight is rounded, and beyond the edge is the edge."""
-    width = 2 * math.ceil(radius) + 1
-    weights = [math.exp(-(i * i) / (2 * sigma * sigma)) / (math.sqrt(2 * math.pi) * sigma) for i in range(width)]
-    x, y = width * math.sin(math.radians(angle)), width * math.cos(math.radians(angle))
-    rows, columns = np.indices(image.shape[:2])
-    total = np.zeros_like(image)
-    for i, weight in enumerate(weights):
-        right, down = (math.ceil(i * part / math.hypot(x, y) - 0.5) for part in (y, x))
-        taken = np.clip(rows + down, 0, image.shape[0] - 1), np.clip(columns + right, 0, image.shape[1] - 1)
-        total += weight / sum(weights) * image[taken]
-    return np.floor(255 * np.clip(total, 0, 1) + 0.5) / 255
-
-
 @pytest.mark.parametrize(("side", "severity"), SIZES)
 def test_zoom_is_the_mean_of_enlarged_middles(side: int, severity: int) -> None:
     ends = {
@@ -89,12 +71,3 @@ def test_zoom_is_the_mean_of_enlarged_middles(side: int, severity: int) -> None:
         return np.clip((image + sum(layers)) / (len(factors) + 1), 0, 1) * 255
 
     assert largest_difference("zoom_blur", severity, side, restated) == 0
-
-
-def enlarged(image: np.ndarray, factor: float) -> np.ndarray:
-    side = image.shape[0]
-    cut = int(np.ceil(side / factor))
-    top = (side - cut) // 2
-    zoomed = ndimage.zoom(image[top : top + cut, top : top + cut], (factor, factor, 1), order=1)
-    trim = (zoomed.shape[0] - side) // 2
-    return zoomed[trim : trim + side, trim : trim + side]

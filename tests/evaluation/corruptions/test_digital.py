@@ -6,10 +6,9 @@ import io
 
 import numpy as np
 import pytest
-from corruption_cases import OneDraw, largest_difference
+from corruption_cases import SIZES, OneDraw, largest_difference
 from PIL import Image
 from scipy import ndimage
-from test_blur import SIZES
 
 
 def test_contrast_goes_to_the_mean_of_each_channel() -> None:

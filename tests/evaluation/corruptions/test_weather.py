@@ -7,8 +7,7 @@ import colorsys
 import numpy as np
 import pytest
 import torch
-from corruption_cases import OneDraw, largest_difference
-from test_blur import SIZES, SLOW, enlarged, in_motion
+from corruption_cases import SIZES, SLOW, OneDraw, enlarged, in_motion, largest_difference
 
 from kd_runner.evaluation.corruptions.corrupt import corrupt
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,12 @@ from typing import Any
 import pytest
 from filelock import FileLock
 from optuna.trial import TrialState
-from searches import search_settings, space  # skips where Optuna is not installed
+from searches import WORDS, compose, search_settings, space, trials_of  # skips where Optuna is not installed
 
-from kd_runner.command_line.composition import FromEnvironment
 from kd_runner.errors import SettingsError
 from kd_runner.sweeps.engines.task import Task
 from kd_runner.sweeps.live_view import LiveView
 from kd_runner.sweeps.search.drivers import (
-    Driver,
     JournalLock,
     is_locked,
     is_name_of_driver,
@@ -32,17 +29,6 @@ from kd_runner.sweeps.search.drivers import (
 )
 from kd_runner.sweeps.search.study import driver_of
 from kd_runner.sweeps.search.trials import Trials
-
-WORDS = ("temperature.value=interval(1,8)", "batch_size=int(interval(16,64))")
-
-
-def compose(number: int, words: Sequence[str]) -> tuple[dict[str, Any], str, FromEnvironment]:
-    return {}, str(number), FromEnvironment({}, {})
-
-
-def trials_of(driver: Driver, storage: str, count: int = 7, **changed: Any) -> Trials:
-    search = search_settings(trials=count, storage=storage, **changed)
-    return Trials(search, space(*WORDS), driver, [], compose)
 
 
 def finish(trials: Trials, number: int) -> str:

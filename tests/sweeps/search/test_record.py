@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from searches import search_settings  # skips where Optuna is not installed
-from test_trials import Played
+from searches import (
+    Played,
+    search_settings,  # skips where Optuna is not installed
+)
 
 from kd_runner.sweeps.search.record import FEWEST, importances_of
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 from optuna.exceptions import UpdateFinishedTrialError
-from searches import search_settings, space  # skips where Optuna is not installed
-from test_drivers import WORDS, trials_of
+from searches import WORDS, search_settings, space, trials_of  # skips where Optuna is not installed
 
 from kd_runner.command_line.composition import FromEnvironment
 from kd_runner.errors import RunFailed

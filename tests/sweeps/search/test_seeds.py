@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from searches import search_settings, space  # skips where Optuna is not installed
-from test_drivers import WORDS, compose
+from searches import WORDS, compose, search_settings, space  # skips where Optuna is not installed
 
 from kd_runner.errors import SettingsError
 from kd_runner.sweeps.engines.task import Task

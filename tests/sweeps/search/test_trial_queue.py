@@ -7,8 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from searches import search_settings  # skips where Optuna is not installed
-from test_drivers import trials_of
+from searches import (
+    search_settings,  # skips where Optuna is not installed
+    trials_of,
+)
 
 from kd_runner.files import atomic
 from kd_runner.sweeps.engines.task import Task

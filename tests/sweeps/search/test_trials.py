@@ -14,72 +14,18 @@ from typing import Any
 import pytest
 from jobs import Job, finished, result_in
 from optuna.trial import TrialState
-from searches import search_settings, space  # skips where Optuna is not installed
+from searches import PLAYED_WORDS, Played, search_settings, space  # skips where Optuna is not installed
 from sweep_commands import NAUGHTY_WORDS, naughty_folder  # noqa: F401
 
 from kd_runner.command_line.composition import FromEnvironment
 from kd_runner.errors import SettingsError
-from kd_runner.sweeps.engines.task import Task
-from kd_runner.sweeps.live_view import LiveView
 from kd_runner.sweeps.search.drivers import Driver
 from kd_runner.sweeps.search.run import jobs_to_check
 from kd_runner.sweeps.search.storage import open_study
-from kd_runner.sweeps.search.study import SearchSettings, driver_of, refuse_other_search
-from kd_runner.sweeps.search.trials import Trials
+from kd_runner.sweeps.search.study import refuse_other_search
 
 SHORT = ("teacher.epochs=1", "student.epochs=1", "baseline=false", "teacher=mlp", "student=tiny_mlp", "store=store")
 SEARCH = ("-m", "hydra/sweeper=optuna", "hydra.sweep.dir=sweep", *SHORT)
-WORDS = ("temperature.value=interval(1,8)", "student.hidden=choice([16],[8,8])", "batch_size=int(interval(16,64))")
-
-
-class Played:
-    """A search whose jobs are played: nothing is trained, and a trial's accuracies follow from its overrides.
-
-    Args:
-        late: Epochs of a job that end before they are looked at.
-    """
-
-    def __init__(self, folder: Path, search: SearchSettings, late: int = 1, bad: str = " ") -> None:
-        self.folder, self.search, self.late, self.bad = folder, search, late, bad
-        self.live_view = LiveView(search.trials)
-        with driver_of(folder, search.storage) as driver:
-            refuse_other_search(driver, search, space(*WORDS), resumed=(folder / "study.journal").exists())
-            self.trials = Trials(search, space(*WORDS), driver, [], self.compose)
-            running = [each.number for each in self.trials.all() if each.state == TrialState.RUNNING]
-            for number in running:
-                self.play(number)
-            while len(self.trials.jobs) < search.trials:
-                job = self.trials.ask_for_trial(self.live_view)
-                if job is not None:
-                    self.play(job.number)
-            self.outcome = self.trials.outcome()
-
-    def compose(self, number: int, words: Sequence[str]) -> tuple[dict[str, Any], str, FromEnvironment]:
-        if any(self.bad in word for word in words):
-            raise SettingsError(f"{self.bad} goes not well with the others")
-        return {}, str(number), FromEnvironment({}, {})
-
-    def play(self, number: int) -> None:
-        job = self.trials.jobs[number]
-        job.folder.mkdir(exist_ok=True)
-        temperature = float(job.varying[0].partition("=")[2])
-        accuracies = [0.9 - 0.02 * abs(temperature - 3) * epoch for epoch in range(1, 9)]
-        task = Task(job.name, job.folder, [], [], code=0)
-        now = {"stage": "student", "epochs": 8, "val_accuracies": []}
-        for epoch in range(1, 9):
-            if epoch % self.late == 0:
-                (job.folder / "now.json").write_text(json.dumps({**now, "val_accuracies": accuracies[:epoch]}))
-                if self.search.pruning != "none" and self.trials.report_epochs(job):
-                    break
-        else:
-            student = {"best_val": {"val_accuracy": max(accuracies)}, "val_accuracies": accuracies}
-            student |= {"parameters": 100 * len(job.varying[1]), "macs": 10, "latency": temperature}
-            (job.folder / "result.json").write_text(json.dumps({"status": "completed", "student": student}))
-        self.trials.tell_outcome(job, task, None)
-
-    @property
-    def told(self) -> list[Any]:
-        return [(each.state, each.params, each.values, each.user_attrs) for each in self.trials.all()]
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2"])
@@ -198,28 +144,28 @@ def test_another_search_in_an_old_folder_is_refused(tmp_path: Path) -> None:
     Played(tmp_path / "a", search_settings(trials=2))
     before = (tmp_path / "a" / "study.journal").read_bytes()
     for search, words, line in (
-        (search_settings(seed=3), WORDS, "hydra.sweeper.seed was 0, is 3"),
-        (search_settings(objectives=["macs"]), WORDS, "hydra.sweeper.objectives was ['accuracy'], is ['macs']"),
+        (search_settings(seed=3), PLAYED_WORDS, "hydra.sweeper.seed was 0, is 3"),
+        (search_settings(objectives=["macs"]), PLAYED_WORDS, "hydra.sweeper.objectives was ['accuracy'], is ['macs']"),
         (
             search_settings(),
-            ("temperature.value=interval(1,9)", *WORDS[1:]),
+            ("temperature.value=interval(1,9)", *PLAYED_WORDS[1:]),
             "temperature.value was 1.0 to 8.0, is 1.0 to 9.0",
         ),
-        (search_settings(), WORDS[:2], "batch_size was 16 to 64, step 1, is not set"),
-        (search_settings(), (*WORDS, "student.epochs=9"), "student.epochs was not set, is 9"),
+        (search_settings(), PLAYED_WORDS[:2], "batch_size was 16 to 64, step 1, is not set"),
+        (search_settings(), (*PLAYED_WORDS, "student.epochs=9"), "student.epochs was not set, is 9"),
     ):
         with pytest.raises(SettingsError, match=re.escape(f"holds another search: {line}")):
             refuse_other_search(Driver(tmp_path / "a"), search, space(*words), resumed=True)
     with pytest.raises(SettingsError, match="holds a search already; to go on with it, add resume="):
-        refuse_other_search(Driver(tmp_path / "a"), search_settings(), space(*WORDS), resumed=False)
+        refuse_other_search(Driver(tmp_path / "a"), search_settings(), space(*PLAYED_WORDS), resumed=False)
     assert (tmp_path / "a" / "study.journal").read_bytes() == before
     (tmp_path / "b" / "0").mkdir(parents=True)
     with pytest.raises(SettingsError, match=r"must be empty for a new search, .* holds 0"):
-        refuse_other_search(Driver(tmp_path / "b"), search_settings(), space(*WORDS), resumed=False)
+        refuse_other_search(Driver(tmp_path / "b"), search_settings(), space(*PLAYED_WORDS), resumed=False)
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "study.journal").write_text("a cat\nand a dog\n")
     with pytest.raises(SettingsError, match=r"study\.journal cannot be read"):
-        refuse_other_search(Driver(tmp_path / "c"), search_settings(), space(*WORDS), resumed=True)
+        refuse_other_search(Driver(tmp_path / "c"), search_settings(), space(*PLAYED_WORDS), resumed=True)
 
 
 def test_the_first_trial_and_all_ends_are_tried(tmp_path: Path) -> None:
@@ -229,7 +175,7 @@ def test_the_first_trial_and_all_ends_are_tried(tmp_path: Path) -> None:
         seen.append(list(words))
         return {}, str(number), FromEnvironment({}, {})
 
-    jobs = jobs_to_check(search_settings(), space(*WORDS, "teacher=mlp"), tmp_path, compose)
+    jobs = jobs_to_check(search_settings(), space(*PLAYED_WORDS, "teacher=mlp"), tmp_path, compose)
     first = Played(tmp_path / "played", search_settings(trials=1)).trials.jobs[0].varying
     assert seen[0] == ["teacher=mlp", *first]
     for key, ends in (("temperature.value", ["1.0", "8.0"]), ("student.hidden", ["[16]", "[8,8]"])):
@@ -239,7 +185,10 @@ def test_the_first_trial_and_all_ends_are_tried(tmp_path: Path) -> None:
     assert len(jobs) == 6
     with pytest.raises(SettingsError, match=r"hydra\.sweep\.subdir: must give each job a folder of its own"):
         jobs_to_check(
-            search_settings(), space(*WORDS), tmp_path, lambda number, words: ({}, "same", FromEnvironment({}, {}))
+            search_settings(),
+            space(*PLAYED_WORDS),
+            tmp_path,
+            lambda number, words: ({}, "same", FromEnvironment({}, {})),
         )
 
     def refusing(number: int, words: Sequence[str]) -> tuple[dict[str, Any], str, FromEnvironment]:
@@ -248,7 +197,7 @@ def test_the_first_trial_and_all_ends_are_tried(tmp_path: Path) -> None:
         return {}, str(number), FromEnvironment({}, {})
 
     with pytest.raises(SettingsError, match=r"job #2 \(temperature\.value=8\.0 .*\): 8 is too hot"):
-        jobs_to_check(search_settings(), space(*WORDS), tmp_path, refusing)
+        jobs_to_check(search_settings(), space(*PLAYED_WORDS), tmp_path, refusing)
 
 
 def without_optuna() -> None:
