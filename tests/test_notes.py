@@ -45,7 +45,7 @@ def test_a_run_that_goes_on_keeps_the_notes_of_its_earlier_attempt(
 
     folder = tmp_path / "run"
     folder.mkdir()
-    monkeypatch.setattr("kd_runner.runs.judging.judgement.note_student", interrupt)
+    monkeypatch.setattr("kd_runner.runs.judging.one_label.OneLabelJudge.note_student", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run(settings("student=tiny_mlp"), folder, command_notes=["a word counts for nothing"])
     monkeypatch.undo()

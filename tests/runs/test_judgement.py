@@ -24,15 +24,10 @@ from kd_runner.networks.records import Record, record_of
 from kd_runner.notes import collected_notes
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.companions import Companions
-from kd_runner.runs.judging.judgement import (
-    Judgement,
-    judge_trained,
-    note_flat_loss,
-    note_no_gap,
-    note_not_learned,
-    note_student,
-    remedy_for,
-)
+from kd_runner.runs.judging.flat_losses import note_flat_loss
+from kd_runner.runs.judging.judge import Judge, judge_of
+from kd_runner.runs.judging.judgement import Judgement, remedy_for
+from kd_runner.runs.judging.one_label import OneLabelJudge, note_not_learned
 from kd_runner.runs.parts import Parts
 
 RunIt = Callable[..., dict[str, Any]]
@@ -262,7 +257,8 @@ def test_a_gap_is_missed_where_the_images_can_tell(
     settings: Callable[..., Any], teacher: int, baseline: int, images: int, words: str | None
 ) -> None:
     with collected_notes() as notes:
-        note_no_gap(judged("teacher", teacher, images), judged("baseline", baseline, images), settings())
+        judge = OneLabelJudge(settings(), None, Companions())  # type: ignore[arg-type]
+        judge.note_no_gap(judged("teacher", teacher, images), judged("baseline", baseline, images))
     assert len([text for text in notes if words is not None and words in text]) == len(notes) == (words is not None)
 
 
@@ -273,11 +269,11 @@ def few_validation_images(parts: Parts, count: int) -> Parts:
 
 
 def note_student_of(parts: Parts, epochs: dict[str, Any], judgements: dict[str, Judgement]) -> None:
-    note_student(parts.modes, parts.temperature, parts.settings, parts.data, epochs, judgements)
+    judge_in(parts).note_student(parts.modes, parts.temperature, epochs, judgements)
 
 
-def judge(parts: Parts, epochs: list[dict[str, float]]) -> Judgement:
-    return judge_trained("teacher", parts.teacher, parts.settings, parts.data, epochs, Companions())
+def judge_in(parts: Parts) -> Judge:
+    return judge_of(parts.settings, parts.data, Companions())
 
 
 def test_on_few_images_nobody_is_told_from_chance(settings: Callable[..., Any]) -> None:
@@ -285,19 +281,11 @@ def test_on_few_images_nobody_is_told_from_chance(settings: Callable[..., Any]) 
     nothing = {"val_accuracy": 2 / 12, "train_loss": 2.3, "label_loss": 2.3, "train_accuracy": 0.1}
     with collected_notes() as notes:
         note_student_of(parts, {"student": [nothing]}, {})
-        note_student(
-            parts.modes,
-            parts.temperature,
-            parts.settings,
-            parts.data,
-            {"student": [{**nothing, "train_accuracy": 0.9}]},
-            {},
-        )  # it has learned its training images
+        note_student_of(parts, {"student": [{**nothing, "train_accuracy": 0.9}]}, {})  # learned its training images
     assert notes == ["the student is right on 16.7 %: it cannot be told from chance on 12 validation images"]
     with collected_notes() as notes:
-        judge(parts, [{"train_loss": 2.3}])
-        judge(parts, [{"train_loss": 0.2}])
-        judge(parts, [{"train_loss": 2.3, "train_accuracy": 0.9}])
+        for epoch in ({"train_loss": 2.3}, {"train_loss": 0.2}, {"train_loss": 2.3, "train_accuracy": 0.9}):
+            judge_in(parts).judge_trained("teacher", parts.teacher, [epoch])
     (text,) = notes
     assert ": it cannot be told from chance on 12 validation images" in text
     assert "epochs" not in text
@@ -321,14 +309,7 @@ def test_a_teacher_with_a_warning_is_blamed_for_a_student_that_fails(settings: C
     parts = assemble(settings("student.optimizer={lr: 0.5}"))
     epochs = {"student": [{"val_accuracy": 0.1, "label_loss": 2.3}]}
     with collected_notes() as notes:
-        note_student(
-            parts.modes,
-            parts.temperature,
-            parts.settings,
-            parts.data,
-            epochs,
-            {"teacher": judged("teacher", 10, 126, "it is bad")},
-        )
+        note_student_of(parts, epochs, {"teacher": judged("teacher", 10, 126, "it is bad")})
     (text,) = notes
     assert "its teacher, of which a note says what is wrong, is the likely cause" in text
     assert "(student.optimizer.lr, now 0.5)" in text
@@ -339,17 +320,8 @@ def test_a_student_better_than_its_given_teacher_is_said_without_a_baseline(sett
     teacher = judged("teacher", 34, 126)
     with collected_notes() as notes:
         note_student_of(parts, epochs, {"teacher": teacher})
-        note_student(
-            parts.modes,
-            parts.temperature,
-            parts.settings,
-            parts.data,
-            epochs,
-            {"teacher": teacher, "baseline": judged("baseline", 100, 126)},
-        )
-        note_student(
-            parts.modes, parts.temperature, parts.settings, parts.data, epochs, {"teacher": judged("teacher", 100, 126)}
-        )
+        note_student_of(parts, epochs, {"teacher": teacher, "baseline": judged("baseline", 100, 126)})
+        note_student_of(parts, epochs, {"teacher": judged("teacher", 100, 126)})
     assert notes == [
         "the student (82.0 %) is better than its teacher (27.0 %) on 126 validation images: there was little to distil"
     ]

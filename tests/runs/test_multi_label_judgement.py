@@ -10,8 +10,9 @@ import torch
 
 from kd_runner.config.settings import Settings
 from kd_runner.notes import collected_notes
-from kd_runner.runs.judging import multi_label_judgement
-from kd_runner.runs.judging.multi_label_judgement import MultiLabelJudgement, note_no_gap
+from kd_runner.runs.companions import Companions
+from kd_runner.runs.judging import multi_label
+from kd_runner.runs.judging.multi_label import MultiLabelJudge, MultiLabelJudgement
 
 LABELS = (torch.arange(60)[:, None] % torch.tensor([2, 3, 5]) == 0).to(torch.uint8)
 
@@ -21,8 +22,9 @@ def knowing(name: str, score: float) -> MultiLabelJudgement:
 
 
 def judged(monkeypatch: pytest.MonkeyPatch, logits: torch.Tensor, settings: Settings) -> MultiLabelJudgement:
-    monkeypatch.setattr(multi_label_judgement, "validation_logits", lambda *_: (logits, LABELS))
-    judgement = multi_label_judgement.judge_trained("baseline", torch.nn.Identity(), settings, None, [], None)  # type: ignore[arg-type]
+    monkeypatch.setattr(multi_label, "validation_logits", lambda *_: (logits, LABELS))
+    judge = MultiLabelJudge(settings, None, Companions())  # type: ignore[arg-type]
+    judgement = judge.judge_trained("baseline", torch.nn.Identity(), [])
     assert isinstance(judgement, MultiLabelJudgement)
     return judgement
 
@@ -49,11 +51,12 @@ def test_a_network_that_knows_nothing_is_doubted(
 
 
 def test_no_gap_is_noted(settings: Callable[..., Settings], tmp_path: Path) -> None:
+    judge = MultiLabelJudge(settings(), None, Companions())  # type: ignore[arg-type]
     with collected_notes() as notes:
-        note_no_gap(knowing("teacher", 0.8), knowing("baseline", 0.7), settings())
-        note_no_gap(knowing("teacher", 0.96), knowing("baseline", 0.97), settings())
+        judge.note_no_gap(knowing("teacher", 0.8), knowing("baseline", 0.7))
+        judge.note_no_gap(knowing("teacher", 0.96), knowing("baseline", 0.97))
         assert notes == []
-        note_no_gap(knowing("teacher", 0.6), knowing("baseline", 0.7), settings())
+        judge.note_no_gap(knowing("teacher", 0.6), knowing("baseline", 0.7))
     assert notes[0].startswith(
         "the teacher (mAP 60.0 %) is no better than the baseline (70.0 %) on 60 validation images"
     )

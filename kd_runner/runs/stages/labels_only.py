@@ -28,7 +28,7 @@ from kd_runner.networks.observed import Observed
 from kd_runner.networks.random_draws import draws_random_numbers
 from kd_runner.notes import note
 from kd_runner.runs.data import Data, is_teacher
-from kd_runner.runs.judging.judgement import note_flat_loss
+from kd_runner.runs.judging.flat_losses import note_flat_loss
 from kd_runner.runs.resume import corrected
 from kd_runner.runs.stages.outcome import Outcome, fit_to_best
 from kd_runner.runs.stages.teacher_student import noise

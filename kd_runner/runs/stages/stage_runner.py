@@ -21,7 +21,7 @@ from kd_runner.files.stages import BASELINE, EVALUATE, FINETUNE, STUDENT, TEACHE
 from kd_runner.networks import checkpoints
 from kd_runner.networks.records import validation_record
 from kd_runner.runs.companions import Companions
-from kd_runner.runs.judging import judgement, multi_label_judgement
+from kd_runner.runs.judging.judge import judge_of
 from kd_runner.runs.judging.judgement import ENSEMBLE, Judgement, judgement_of_teachers
 from kd_runner.runs.judging.softness import note_soft_targets
 from kd_runner.runs.parts import Parts
@@ -76,7 +76,7 @@ class StageRunner:
         self.chain = Chain(parts, logger, folder)
         self.peers: list[Taught] = []
         self.is_headless = is_headless(parts.settings)
-        self.judging = multi_label_judgement if self.data.splits.several_labels else judgement
+        self.judge = judge_of(self.settings, self.data, self.companions)
 
     def run(self, temperature_modes: Collection[str]) -> dict[str, Any]:
         """Prepare the teachers, train baseline and student, and evaluate all; returns the stages' part of the result.
@@ -128,18 +128,14 @@ class StageRunner:
             if teacher.checkpoint is not None:
                 log.info("%-9s taken from %s", name, teacher.checkpoint)
                 path = Path(teacher.checkpoint).expanduser()
-                judgements[name] = self.judging.judge_given(
-                    name, teachers[name], path, self.settings, self.data, self.companions
-                )
+                judgements[name] = self.judge.judge_given(name, teachers[name], path)
                 continue
             path = self.train_labels_only(self.parts.labels_only(name)).path
             judgements[name] = self.judge_trained(name, teachers[name])
             if len(teachers) == 1:
                 return path
         if len(teachers) > 1:
-            judgements[ENSEMBLE] = self.judging.judge_ensemble(
-                self.parts.teacher, self.parts.teacher_node(), self.settings, self.data, self.companions
-            )
+            judgements[ENSEMBLE] = self.judge.judge_ensemble(self.parts.teacher, self.parts.teacher_node())
         return self.save_teacher(judgement_of_teachers(judgements).accuracy)
 
     def probe(self, name: str) -> Path:
@@ -195,7 +191,7 @@ class StageRunner:
         network = load_network(path, self.settings.student.node, self.settings, self.data)
         baseline = judgements[BASELINE] = self.judge_trained(BASELINE, network)
         if learns_from_teacher(self.parts.modes) and self.parts.teachers and not self.is_headless:
-            self.judging.note_no_gap(judgement_of_teachers(judgements), baseline, self.settings)
+            self.judge.note_no_gap(judgement_of_teachers(judgements), baseline)
         averages = {} if trained.average_path is None else {AVERAGES[BASELINE]: trained.average_path}
         return {BASELINE: path, **averages}
 
@@ -239,14 +235,8 @@ class StageRunner:
         files = save_student(network, node, self.data, self.state.epochs[stage], best, self.folder)
         if outcome.average is not None:
             files[AVERAGES[STUDENT]] = save_average(network, outcome.average, node, self.data, self.folder)
-        self.judging.note_student(
-            self.parts.modes,
-            self.parts.temperature,
-            self.settings,
-            self.data,
-            self.state.epochs,
-            {} if self.is_headless else self.state.judgements,
-        )
+        judgements = {} if self.is_headless else self.state.judgements
+        self.judge.note_student(self.parts.modes, self.parts.temperature, self.state.epochs, judgements)
         return files, best, node
 
     def training_of_student(self, parts: Parts) -> tuple[Pairing, Distiller]:
@@ -288,8 +278,7 @@ class StageRunner:
 
     def judge_trained(self, stage: str, network: nn.Module) -> Judgement:
         """The judgement of a network that was trained on labels alone."""
-        epochs = self.state.epochs[stage]
-        return self.judging.judge_trained(stage, network, self.settings, self.data, epochs, self.companions)
+        return self.judge.judge_trained(stage, network, self.state.epochs[stage])
 
     def resume_state(self, stage: str) -> ResumeState:
         """The files from which an interrupted training of `stage` goes on."""
