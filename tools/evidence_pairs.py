@@ -182,8 +182,7 @@ PAIRS = {
     ),
     "mnist_five_percent": Pair(
         "MNIST, 5 % of the images for the student: CNN to CNN",
-        f"{MORE_NOTE} {MOVED_NOTE} {LATER_NOTE} For lack of time, `reviewkd` "
-        "and `semckd` were not run either.",
+        f"{MORE_NOTE} {MOVED_NOTE} {LATER_NOTE} For lack of time, `reviewkd` and `semckd` were not run either.",
         (*MNIST_MOVED, *MORE),
         40,
         rates=(0.005, 0.01),
