@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from hydra.core.override_parser.types import ChoiceSweep, QuotedString
 
 from kd_runner.command_line.option_files import option_settings
+from kd_runner.command_line.quoted_values import quoted
 from kd_runner.command_line.typed_words import parse_overrides
 from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.fingerprint import names_a_place
@@ -137,8 +138,7 @@ def _may_be_placed(path: Any) -> bool:
 
 def _quoted(path: str, begun: Path) -> str:
     """The path below `begun`, in quotes for Hydra."""
-    text = str(begun / path)
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return quoted(str(begun / path))
 
 
 def _recorded_store(folder: Path) -> Any:
