@@ -24,7 +24,7 @@ from kd_runner.datasets.subsets.few_images import shots_of_each_class
 from kd_runner.datasets.subsets.folds import fold_of
 from kd_runner.datasets.subsets.held_out_groups import without_held_out_groups
 from kd_runner.datasets.unlabelled import TransferSet
-from kd_runner.datasets.unreadable import way_around
+from kd_runner.datasets.unreadable import number_unreadable, way_around
 from kd_runner.errors import SettingsError
 from kd_runner.files.stages import STUDENT
 from kd_runner.input_pipeline.augmentation import Augmentation
@@ -177,7 +177,10 @@ class Data:
             workers = self.settings.workers if self.settings.workers is not None else min(8, os.cpu_count() or 1)
             parts = {"student": lambda: self.student_images, "transfer": lambda: self.taught_images}
             images = parts[split]() if split in parts else getattr(self.splits, split)
-            self._sources[split] = source_of(images, self.device, self.settings.residency, workers)
+            node = self.settings.node
+            self._sources[split] = source_of(
+                images, self.device, self.settings.residency, workers, lambda message: way_around(message, node)
+            )
         return self._sources[split]
 
     @property
@@ -331,7 +334,7 @@ def read_whole(settings: Settings) -> Splits:
     try:
         splits = build(data.node, "dataset", settings.trust, seed=settings.data_seed, residency=data.residency)
     except SettingsError as error:
-        raise SettingsError(f"{error}{way_around(error, data.node)}") from error
+        raise SettingsError(f"{error}{way_around(str(error), data.node)}") from error
     if not isinstance(splits, Splits):
         raise SettingsError(f"dataset: {data.target} must return Splits, got {type(splits).__name__}")
     if data.residency == "stream" and isinstance(splits.train, Split):
@@ -390,7 +393,8 @@ def view_of(data: DatasetSettings, splits: Splits, channels_last: bool) -> View:
         try:
             sample = splits.train.sample(SAMPLE).contiguous()  # one order of memory, so that sums are always the same
         except ValueError as error:
-            raise SettingsError(f"dataset: {error}{way_around(error, data.node)}") from error
+            message = f"{error}{number_unreadable(str(error), (splits.train, splits.val, splits.test))}"
+            raise SettingsError(f"dataset: {message}{way_around(message, data.node)}") from error
         with one_thread():  # whose number changes the last bits of sums, and is chosen later
             pixels = sample.float().div(255).transpose(0, 1).flatten(1)
             mean = pixels.mean(1) if data.mean is None else mean
