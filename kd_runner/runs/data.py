@@ -19,7 +19,7 @@ from kd_runner.config.settings import Settings
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.image_input import RECORD, input_of_images
 from kd_runner.datasets.label_noise import noisy_labels
-from kd_runner.datasets.splits import SPLITS, Images, Split, Splits, share_of_each_class
+from kd_runner.datasets.splits import FILES, SPLITS, Images, Split, Splits, share_of_each_class
 from kd_runner.datasets.subsets.few_images import shots_of_each_class
 from kd_runner.datasets.subsets.folds import fold_of
 from kd_runner.datasets.subsets.held_out_groups import without_held_out_groups
@@ -198,8 +198,7 @@ class Data:
         classes = [str(name) for name in splits.classes]
         mean, std = view.mean.tolist(), view.std.tolist()
         image_input = input_of_images(splits.image_shape, classes, mean, std, splits.pixels, splits.several_labels)
-        cut = {} if splits.content_digests is None else {SPLITS: splits.content_digests}
-        return {**self.describe(node), RECORD: image_input.record(), **cut}
+        return {**self.describe(node), RECORD: image_input.record(), **record_of_cut(splits)}
 
     def describe(self, node: Node) -> dict[str, Any]:
         """The network that `node` builds, and the images it is for; names of entries in a store are made of it."""
@@ -211,6 +210,14 @@ class Data:
             "mean": self.view.mean.tolist(),
             "std": self.view.std.tolist(),
         }
+
+
+def record_of_cut(splits: Splits) -> dict[str, Any]:
+    """The record of which images are in which split, by their content and by the names of their files."""
+    digests: dict[str, Any] = dict(splits.content_digests or {})
+    if splits.survey is not None:
+        digests[FILES] = splits.survey.cut_digests
+    return {SPLITS: digests} if digests else {}
 
 
 def is_teacher(role: str) -> bool:
