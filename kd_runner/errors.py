@@ -93,6 +93,10 @@ class RunFailed(RuntimeError):
     """A run that started well and cannot be finished; the message is one line."""
 
 
+class LossNotFinite(RunFailed):
+    """A training whose loss has become infinite or no number: with the same settings it does so each time."""
+
+
 COMPLETED, FAILED, BAD_SETTINGS, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 

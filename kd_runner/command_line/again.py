@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kd_runner.command_line.begun_folder import place_recorded
 from kd_runner.command_line.flags import SWEEP_FLAGS, split_flags
 from kd_runner.command_line.resume import key_of, settings_of_run
 from kd_runner.errors import Answer, SettingsError
@@ -71,6 +72,7 @@ def read_again(typed: Sequence[str]) -> Again:
     recorded = settings_of_run(folder, [*flags, *settings], (AGAIN, folders[0]))
     typed_keys = {key_of(word) for word in settings}
     unchanged = [word for word in recorded if key_of(word) not in typed_keys and key_of(word) != "store"]
+    unchanged = place_recorded(unchanged, folder)
     dropped = {f"~{key_of(word)}" for word in recorded}
     added = [word for word in settings if word not in dropped]
     changes = [word for word in settings if not word.lstrip("+").startswith(WORDS_OF_THE_SAME_NUMBERS)]

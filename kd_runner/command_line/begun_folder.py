@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from hydra.core.override_parser.types import ChoiceSweep, QuotedString
 
 from kd_runner.command_line.option_files import option_settings
+from kd_runner.command_line.quoted_values import quoted
 from kd_runner.command_line.typed_words import parse_overrides
 from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.fingerprint import names_a_place
@@ -45,14 +46,43 @@ def place_words(words: Sequence[str], folder: Path, typed_keys: Iterable[str]) -
         words: The words that the folder recorded, and those that were typed.
         typed_keys: The keys of the words that were typed.
     """
-    begun, here, typed = begun_in(folder), Path.cwd().resolve(), set(typed_keys)
-    if begun.folder is None or not begun.is_there or begun.folder == here:
+    begun, here, typed = _begun_elsewhere(folder), Path.cwd().resolve(), set(typed_keys)
+    if begun is None:
         return list(words)
-    placed = [placed_word(word, here if _key(word) in typed else begun.folder) for word in words]
+    placed = [placed_word(word, here if _key(word) in typed else begun) for word in words]
     store = _recorded_store(folder)
     if STORE not in map(_key, words) and _may_be_placed(store):
-        placed.append(f"{STORE}={_quoted(store, begun.folder)}")
+        placed.append(f"{STORE}={_quoted(store, begun)}")
     return placed
+
+
+def place_recorded(words: Sequence[str], folder: Path) -> list[str]:
+    """The words that the run in `folder` recorded, for a new run in the current folder; relative paths as above."""
+    begun = _begun_elsewhere(folder)
+    return list(words) if begun is None else [placed_word(word, begun) for word in words]
+
+
+def place_settings(section: Mapping[str, Any], name: str, folder: Path) -> dict[str, Any]:
+    """A section of the settings that the run in `folder` recorded; relative paths as above."""
+    begun = _begun_elsewhere(folder)
+    if begun is None:
+        return dict(section)
+    return {
+        key: _placed_value(value, begun) if names_a_place(f"{name}.{key}") else value for key, value in section.items()
+    }
+
+
+def _placed_value(value: Any, begun: Path) -> Any:
+    """A path below `begun`, or each path of a list; anything else as it is."""
+    if isinstance(value, list):
+        return [_placed_value(path, begun) for path in value]
+    return str(begun / value) if _may_be_placed(value) else value
+
+
+def _begun_elsewhere(folder: Path) -> Path | None:
+    """The folder where a run was begun, from which its relative paths count; None for the current one, or not known."""
+    begun = begun_in(folder)
+    return None if not begun.is_there or begun.folder == Path.cwd().resolve() else begun.folder
 
 
 def place_remark(folder: Path, typed_keys: Iterable[str]) -> str | None:
@@ -137,8 +167,7 @@ def _may_be_placed(path: Any) -> bool:
 
 def _quoted(path: str, begun: Path) -> str:
     """The path below `begun`, in quotes for Hydra."""
-    text = str(begun / path)
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return quoted(str(begun / path))
 
 
 def _recorded_store(folder: Path) -> Any:

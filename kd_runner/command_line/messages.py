@@ -30,6 +30,7 @@ from kd_runner.command_line.option_files import (
     published_options,
 )
 from kd_runner.command_line.own_folder import config_dirs
+from kd_runner.command_line.quoted_values import quoted, quoted_word
 from kd_runner.command_line.sweep_words import NOT_SWEPT, meant_sweep, not_swept, sweep_inside
 from kd_runner.config.conf_dir import CONF_DIR, NAMED
 from kd_runner.foreign_words import answer_for, number_for, option_for
@@ -131,18 +132,29 @@ def one_line_message(error: Exception) -> str:
 
 def _several_values(key: str, values: str) -> str:
     """A line about several values of a key where one must stand: a number with a decimal comma is two."""
-    default = default_of(key.lstrip("+"))
-    if isinstance(default, str) and (match := NUMBER_BY_DEFAULT.fullmatch(default)):
-        default = float(match[1]) if "." in match[1] else int(match[1])
-    is_number = isinstance(default, int | float) and not isinstance(default, bool)
+    default = _default(key)
     may_be_fraction = isinstance(default, float) or (default is None and values.startswith("0,"))
     number = number_meant(values) if may_be_fraction else None
     remedies = ["a sweep over them takes kd-runner -m"]
     if number:
         remedies.append(f"with a decimal point it is {key}={number}")
-    if not is_number:
-        remedies += [f"a list is {key}=[{values}]", f"a text '{key}=\"{values}\"'"]
+    if not _is_number(default):
+        listed = f"{key}=[{values}]"
+        listed = listed if re.fullmatch(r"[\w.,/+-]*", values, re.ASCII) else shlex.quote(listed)
+        remedies += [f"a list is {listed}", f"a text {shlex.quote(f'{key}={quoted(values)}')}"]
     return f"{key}: must be one value, got {values}; {', '.join(remedies)}"
+
+
+def _default(key: str) -> Any:
+    """The default of a setting; a number also where that stands for one that another setting may give."""
+    default = default_of(key.lstrip("+"))
+    if isinstance(default, str) and (match := NUMBER_BY_DEFAULT.fullmatch(default)):
+        return float(match[1]) if "." in match[1] else int(match[1])
+    return default
+
+
+def _is_number(default: Any) -> bool:
+    return isinstance(default, int | float) and not isinstance(default, bool)
 
 
 def _composition_fault(text: str) -> str | None:
@@ -279,6 +291,8 @@ def _unreadable_word(words: list[str]) -> str | None:
                 return f"{word}: must be KEY=VALUE, such as {option}"
             if meant := meant_sweep(word):
                 return f"{word.partition('=')[0]}: must be typed as {meant}, got {word.partition('=')[2]}"
+            if typed := _word_in_quotes(word):
+                return f"{word.partition('=')[0]}: must stand in quotes, {typed}, got {word.partition('=')[2]}"
             called = re.match(r"\w+ while evaluating '.*?': (.*)", reason)
             if called:
                 return f"{word.partition('=')[0]}: {SWEEPS}, got {word.partition('=')[2]} ({called[1]})"
@@ -291,6 +305,12 @@ def _unreadable_word(words: list[str]) -> str | None:
                 return f"{word}: must be KEY=VALUE{meant}; kd-runner help lists settings, kd-runner --help commands"
             return f"{word}: must be KEY=VALUE, with signs such as , = [ {{ in quotes: 'KEY=\"VALUE\"' ({reason})"
     return None
+
+
+def _word_in_quotes(word: str) -> str | None:
+    """The word to type in a shell, with the value in quotes for Hydra; None where the setting is no text."""
+    typed = None if _is_number(_default(word.partition("=")[0])) else quoted_word(word)
+    return None if typed is None else shlex.quote(typed)
 
 
 def _path_with_spaces(words: list[str], number: int) -> str | None:

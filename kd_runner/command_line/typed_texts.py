@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from kd_runner.command_line.quoted_values import quoted, with_quotes
+
 HOME = re.compile(r"(?P<before>(?:=|,|\[|file://)\s*)(?P<quote>['\"]?)~(?=[/,\]'\"]|$)")
 PLAIN = re.compile(r"[\w/.+-]*")  # a path that Hydra reads without quotes
 TEXTS = ("name", "notes")
@@ -13,7 +15,7 @@ RESUME = "resume"
 
 
 def as_hydra_reads_it(word: str) -> str:
-    """The word with ~ as the home folder, and the name, notes and tags of a run in quotes; `resume` without +."""
+    """The word with ~ as the home folder, and in quotes what must stand in them; `resume` without +."""
     key, is_setting, value = word.partition("=")
     if not is_setting or (word.startswith("-") and not word.startswith("--config-")):
         return word
@@ -24,14 +26,14 @@ def as_hydra_reads_it(word: str) -> str:
         return f"{name}={_quote(value)}"
     if name == TAGS:
         return f"{name}={_list(value)}"
-    return _with_home(word)
+    return with_quotes(_with_home(word))
 
 
 def _quote(value: str) -> str:
     """A text in quotes, unless it has quotes already or is nothing at all."""
     if value in ("", "null") or re.fullmatch(r"(['\"]).*\1", value, re.DOTALL):
         return value
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return quoted(value)
 
 
 def _list(value: str) -> str:

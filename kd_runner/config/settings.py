@@ -248,9 +248,19 @@ class Settings(Section):
     def rate_key(self, role: str) -> str:
         """The key of the learning rate that a stage trains with: its own where it has one."""
         role = "student" if role.startswith("generations.") else role
-        taught = {**self.chain, **self.peer_students, "student": self.student}
-        node = {**self.all_teachers, **taught, "finetune": self.finetune}[role].optimizer or {}
+        node = self._optimizer_of(role) or {}
         return f"{role}.optimizer.lr" if "_target_" in node or "lr" in node else "optimizer.lr"
+
+    def rate(self, role: str) -> float | None:
+        """The learning rate that a stage begins with; None where its optimizer names none."""
+        role = "student" if role.startswith("generations.") else role
+        rate = self.for_stage(self._optimizer_of(role), "optimizer").get("lr")
+        return float(rate) if isinstance(rate, (int, float)) else None
+
+    def _optimizer_of(self, role: str) -> Node | None:
+        """The optimizer that the section of a stage names for itself."""
+        taught = {**self.chain, **self.peer_students, "student": self.student}
+        return {**self.all_teachers, **taught, "finetune": self.finetune}[role].optimizer
 
 
 def check(container: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> Settings:

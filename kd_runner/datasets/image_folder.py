@@ -33,7 +33,12 @@ from kd_runner.datasets.folders.layout import WANTED, Layout, layout_of
 from kd_runner.datasets.folders.tree import decoded_name
 from kd_runner.datasets.splits import AnyImages, Split, Splits, cut, unused_cuts
 from kd_runner.datasets.survey import SPLITS, Survey, count
-from kd_runner.datasets.unreadable import check_training_classes, leave_out_unreadable, note_unreadable
+from kd_runner.datasets.unreadable import (
+    check_training_classes,
+    leave_out_unreadable,
+    note_unreadable,
+    number_unreadable,
+)
 from kd_runner.notes import note
 
 log = logging.getLogger(__name__)
@@ -137,13 +142,20 @@ def _image_files(folder: Path, paths_by_label: Iterable[Sequence[str]], pixels: 
 def load(
     files: Mapping[str, ImageFiles], residency: str, cache: Path | None
 ) -> tuple[Mapping[str, Split | ImageFiles], Counter[str]]:
-    """The images of each split, decoded or left in their files, and the counts of what is converted in them."""
+    """The images of each split, decoded or left in their files, and the counts of what is converted in them.
+
+    Raises:
+        ValueError: an image that cannot be read; the message also says how many there are.
+    """
     if _decide_to_stream(sum(part.decoded_bytes for part in files.values()), residency):
         return files, sum_of_counts(count_conversions(part, cache) for part in files.values())
     images: dict[str, Split | ImageFiles] = {}
     counts = []
     for split, part in files.items():
-        images[split], decoded_counts = decode_all(part, cache)
+        try:
+            images[split], decoded_counts = decode_all(part, cache)
+        except ValueError as error:
+            raise ValueError(f"{error}{number_unreadable(str(error), files.values())}") from error
         counts.append(decoded_counts or count_conversions(part, cache))
     return images, sum_of_counts(counts)
 

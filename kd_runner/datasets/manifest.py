@@ -27,7 +27,7 @@ from kd_runner.datasets.survey import SPLITS, LeftOut, Survey, class_counts, lis
 from kd_runner.datasets.tables.named_parts import WITHOUT_LABELS, NamedParts, columns_without_effect, parts_of
 from kd_runner.datasets.tables.rows import COLUMNS, LABEL, LABELS, rows_of
 from kd_runner.datasets.tables.table_file import read_table
-from kd_runner.datasets.unreadable import NOT_READ, SHOWN, leave_out_unreadable, reason_of, unreadable_indices
+from kd_runner.datasets.unreadable import NOT_READ, SHOWN, leave_out_unreadable, reason_of, refuse_unreadable
 from kd_runner.notes import note
 
 
@@ -128,7 +128,7 @@ def _read(files: Mapping[str, ImageFiles], reading: Reading) -> tuple[dict[str, 
     note_conversions(conversions, sum(map(len, files.values())), pixels.ground, pixels.white)
     images = {name: _with_labels_of(loaded[name], part) for name, part in files.items()}
     if isinstance(images.get(WITHOUT_LABELS), ImageFiles) and not reading.skip:
-        _refuse_unreadable(files[WITHOUT_LABELS], reading.cache)
+        refuse_unreadable(_with_positions_as_labels(files[WITHOUT_LABELS]), reading.cache)
     return images, settings_without_effect(files, conversions)
 
 
@@ -190,9 +190,3 @@ def _readable(named: NamedParts, cache: Path | None, skip: bool, file: Path) -> 
         names = list_of_names(map(decoded_name, left_out.unreadable), SHOWN)
         note("data", f"{number:,} of {all_images:,} images of {file} cannot be read and are {NOT_READ}{names}")
     return result, left_out
-
-
-def _refuse_unreadable(files: ImageFiles, cache: Path | None) -> None:
-    """Raise ValueError for a file that cannot be read: without a label, it would end the run after its teacher."""
-    for index in unreadable_indices(_with_positions_as_labels(files), cache):
-        files[index]  # which raises

@@ -129,6 +129,7 @@ class Images(Protocol):
     def sample(self, count: int) -> Tensor: ...
 
 
+FILES = "files"  # in the item SPLITS: the same, by the names of the files that the images come from
 SPLITS = "splits"  # the item of a file's metadata that says which splits its network was trained and judged with
 AnyImages = TypeVar("AnyImages", bound=Images)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -110,6 +113,30 @@ class Survey:
     left_out: LeftOut
     files: Mapping[str, ImageFiles]
     cuts: Sequence[str] = ()
+
+    @functools.cached_property
+    def cut_digests(self) -> dict[str, str]:
+        """A digest of the names of the files in each split, and as 'images' that of all, which no cut changes.
+
+        Names count from `root`, so that a copy of the data set, also one in memory, has the same.
+        """
+        root = str(self.root.absolute())
+        names = {split: _names_below(root, part) for split, part in self.files.items()}
+        names["images"] = [name for part in names.values() for name in part]
+        return {part: _digest_of_names(listed) for part, listed in names.items()}
+
+
+def _names_below(root: str, files: ImageFiles) -> list[str]:
+    """The names of files as paths below `root`; those that lie elsewhere as they are."""
+    prefix = os.path.relpath(files.folder.absolute(), root)
+    prefix, start = "" if prefix == "." else f"{prefix}/", f"{root}/"
+    return [path.removeprefix(start) if path.startswith("/") else f"{prefix}{path}" for path in files.paths]
+
+
+def _digest_of_names(names: Iterable[str]) -> str:
+    """16 hexadecimal digits that change with the names, and not with their order."""
+    text = "\0".join(sorted(names))
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def note_left_out(folder: Path, contents: Contents) -> None:

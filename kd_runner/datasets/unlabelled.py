@@ -21,7 +21,12 @@ from kd_runner.datasets.folders.tree import contents_of
 from kd_runner.datasets.packs.packed_images import PackedImages
 from kd_runner.datasets.splits import Images, Split
 from kd_runner.datasets.survey import note_left_out
-from kd_runner.datasets.unreadable import leave_out_unreadable, note_unreadable, unreadable_indices
+from kd_runner.datasets.unreadable import (
+    leave_out_unreadable,
+    note_unreadable,
+    number_unreadable,
+    refuse_unreadable,
+)
 
 COLORS = {1: "gray", 3: "rgb"}
 
@@ -130,7 +135,10 @@ def unlabelled_folder(
     settings = pixels or PixelSettings(height, color, max_pixels=MAX_PIXELS, image_width=width)  # type: ignore[arg-type]
     files = ImageFiles(root, contents.images, torch.full((len(contents.images),), UNLABELLED), settings)
     files = _readable(files, skip_unreadable, not in_memory, cache)
-    images, counts = decode_all(files, cache) if in_memory else (files, None)
+    try:
+        images, counts = decode_all(files, cache) if in_memory else (files, None)
+    except ValueError as error:
+        raise ValueError(f"{error}{number_unreadable(str(error), [files])}") from error
     counts = counts or count_conversions(files, cache)
     note_conversions(counts, len(files), settings.ground, settings.white, root)
     return images
@@ -153,6 +161,6 @@ def _readable(files: ImageFiles, skip: bool, streams: bool, cache: Path | None) 
         if not len(readable["unlabelled"]):
             raise ValueError(f"no image under {files.folder} can be read, as {files.paths[0]}: {unreadable.reasons[0]}")
         return readable["unlabelled"]
-    if streams and (broken := unreadable_indices(files, cache)):
-        files[broken[0]]  # which raises
+    if streams:
+        refuse_unreadable(files, cache)
     return files

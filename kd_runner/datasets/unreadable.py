@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Mapping, Sequence
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +21,10 @@ from kd_runner.datasets.survey import list_of_names
 from kd_runner.notes import note
 
 SKIP = "dataset.on_bad_image=skip"
+BAD_IMAGE = "cannot be read as an image"  # part of each error about an image that cannot be read
+ALL_UNREADABLE = r"; none of [\d,]+ images can be read"
+MOST, SECONDS, BLOCK = 100, 10.0, 64  # images that cannot be read, and time, after which no more are looked for
+NAMED = 3  # images that an error names
 SHOWN = 10  # files that are named in the note, and whose reasons are kept
 NOT_READ = "left out (dataset.on_bad_image): "  # part of notes that name images, which `dataset=?` has in its own lines
 
@@ -80,14 +87,68 @@ def reason_of(files: ImageFiles, index: int) -> str:
     return ""
 
 
-def way_around(error: Exception, node: Mapping[str, Any]) -> str:
+def number_unreadable(message: str, parts: Iterable[object], seconds: float = SECONDS) -> str:
+    """The end of an error's sentence about an image: how many images cannot be read, and the first of them.
+
+    No more than MOST of these are looked for, and no longer than `seconds`. Empty where the error is about something
+    else, or the images are in no files.
+
+    Args:
+        message: The text of an error about the first image that could not be read.
+        parts: The images of all splits.
+    """
+    files = [part for part in parts if isinstance(part, ImageFiles)]
+    images = sum(map(len, files))
+    if BAD_IMAGE not in message or images < 2:
+        return ""
+    broken, looked_at = _first_unreadable(files, seconds)
+    if len(broken) == images:
+        return f"; none of {images:,} images can be read"
+    if len(broken) <= 1:
+        return f"; the other {images - 1:,} images can be read" if looked_at == images else ""
+    root = os.path.commonpath([part.folder.absolute() for part in files])
+    names = list_of_names((decoded_name(os.path.relpath(path, root)) for path in broken), NAMED)
+    if looked_at == images:
+        return f"; {len(broken):,} of {images:,} images cannot be read ({names})"
+    return f"; at least {len(broken):,} of {images:,} images cannot be read, as a look at {looked_at:,} shows ({names})"
+
+
+def _first_unreadable(files: Sequence[ImageFiles], seconds: float) -> tuple[list[Path], int]:
+    """The first images that cannot be read, up to about MOST, and how many images have been looked at for that."""
+    broken: list[Path] = []
+    looked_at, end = 0, time.monotonic() + seconds
+    with ThreadPoolExecutor() as pool:
+        for part in files:
+            for start in range(0, len(part), BLOCK):
+                if len(broken) >= MOST or (looked_at and time.monotonic() > end):
+                    return broken, looked_at
+                indices = range(start, min(start + BLOCK, len(part)))
+                readable = pool.map(functools.partial(_is_readable, part), indices)
+                broken += [
+                    part.folder / part.paths[index] for index, fine in zip(indices, readable, strict=True) if not fine
+                ]
+                looked_at += len(indices)
+    return broken, looked_at
+
+
+def refuse_unreadable(files: ImageFiles, cache: Path | None) -> None:
+    """Raise ValueError for a file that cannot be read: without a label, it would end the run after its teacher."""
+    for index in unreadable_indices(files, cache):
+        try:
+            files[index]
+        except ValueError as error:
+            raise ValueError(f"{error}{number_unreadable(str(error), [files])}") from error
+
+
+def way_around(message: str, node: Mapping[str, Any]) -> str:
     """The end of an error's sentence that names the setting which leaves such images out; empty where none does.
 
     Args:
+        message: The sentence.
         node: The settings of the data set.
     """
-    may_skip = "cannot be read as an image" in str(error) and node.get("on_bad_image") == "error"
-    return "" if not may_skip or SKIP in str(error) else f"; {SKIP} leaves such images out"
+    may_skip = BAD_IMAGE in message and node.get("on_bad_image") == "error" and not re.search(ALL_UNREADABLE, message)
+    return "" if not may_skip or SKIP in message else f"; {SKIP} leaves such images out"
 
 
 def check_training_classes(train: ImageFiles, readable: ImageFiles, classes: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kd_runner.command_line.begun_folder import place_settings
 from kd_runner.config.field_types import Seed
 from kd_runner.config.validation import rule_of
 from kd_runner.errors import SettingsError
@@ -64,7 +65,7 @@ class StoredSettings(BaseModel):
 
 
 def read_settings(folder: Path, root: str | None = None) -> StoredSettings:
-    """The settings of the run in `folder`.
+    """The settings of the run in `folder`. Relative paths count from where the run was begun.
 
     Args:
         root: The place of the images now; None: where they were.
@@ -82,6 +83,7 @@ def read_settings(folder: Path, root: str | None = None) -> StoredSettings:
         problem = error.errors()[0]
         key = ".".join(map(str, problem["loc"]))
         raise SettingsError(f"{path}: {key}: {rule_of(problem)}, got {repr(problem['input'])[:80]}") from None
+    settings.dataset = place_settings(settings.dataset, "dataset", folder)
     if root is not None:
         if "root" not in settings.dataset:
             raise SettingsError(f"--root: has no effect, the run's data set has no root, got {root}")

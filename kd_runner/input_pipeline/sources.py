@@ -6,7 +6,7 @@ import math
 import multiprocessing
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from kd_runner.config.field_types import Residency
 from kd_runner.datasets.beside_labels import weights_with_mean_one
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.splits import Images, Split
+from kd_runner.datasets.unreadable import number_unreadable
 from kd_runner.errors import RunFailed
 from kd_runner.input_pipeline.device_copy import sent
 from kd_runner.input_pipeline.random_resized_crop import Window, WindowedFiles, Windows
@@ -81,8 +82,11 @@ class MemorySource:
 class FileSource:
     """A split whose images stay in files: worker processes decode them, and bytes are copied to `device`."""
 
-    def __init__(self, files: ImageFiles, device: torch.device, workers: int) -> None:
+    def __init__(
+        self, files: ImageFiles, device: torch.device, workers: int, remedy: Callable[[str], str] | None = None
+    ) -> None:
         self.files, self.device, self.workers, self.image_shape = files, device, workers, files.image_shape
+        self._remedy = remedy or (lambda _: "")
         self.labels = files.labels.to(device)
         self.weights = weights_with_mean_one(files)
         self._idle: dict[int, list[Loader]] = {}  # by the number of images of a chunk
@@ -102,7 +106,9 @@ class FileSource:
                 pixels = sent(images, self.device).permute(0, 2, 3, 1).contiguous()
                 yield indices, pixels, self.labels.index_select(0, sent(indices, self.device))
         except ValueError as error:  # raised in a worker: its message ends with the one of `decode`
-            raise RunFailed(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from error
+            message = str(error).strip().splitlines()[-1].removeprefix("ValueError: ")
+            message += number_unreadable(message, [self.files])
+            raise RunFailed(f"{message}{self._remedy(message)}") from error
         except RuntimeError as error:
             if not any(sign in str(error) for sign in SIGNS_OF_SHARED_MEMORY):
                 raise
@@ -170,16 +176,23 @@ class Loader:
     order: Order
 
 
-def source_of(split: Images, device: torch.device, residency: Residency, workers: int = 0) -> Source:
+def source_of(
+    split: Images,
+    device: torch.device,
+    residency: Residency,
+    workers: int = 0,
+    remedy: Callable[[str], str] | None = None,
+) -> Source:
     """The source of a split's images: the memory of the device where there is room, that of the host, or files.
 
     Args:
         device: Device on which batches are used.
         residency: The setting; `device` and `host` decide where images in memory lie, `auto` looks for room.
         workers: Processes that decode where the images stay in files.
+        remedy: Gives the end of a message about an image that cannot be read there, which names a setting.
     """
     if isinstance(split, ImageFiles):
-        return FileSource(split, device, workers)
+        return FileSource(split, device, workers, remedy)
     assert isinstance(split, Split)
     home = torch.device("cpu")
     if residency == "device" or (residency == "auto" and _has_room(device, split)):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_runner.command_line.again import Again
+from kd_runner.command_line.begun_folder import place_settings
 from kd_runner.config.fingerprint import decisive, flat_keys
 from kd_runner.config.settings import Settings, check
 from kd_runner.deploy.stored_run import thread_count
@@ -91,6 +92,8 @@ def own_settings(folder: Path, settings: Settings) -> Settings:
     if fault:
         note("again", f"{SETTINGS} {fault}: this version's defaults are used")
         return settings
+    if isinstance(content.get("evaluate"), dict):
+        content["evaluate"] = place_settings(content["evaluate"], "evaluate", folder)
     try:
         before = dict(flat_keys(decisive(content)))
     except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:

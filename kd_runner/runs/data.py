@@ -19,12 +19,12 @@ from kd_runner.config.settings import Settings
 from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.image_input import RECORD, input_of_images
 from kd_runner.datasets.label_noise import noisy_labels
-from kd_runner.datasets.splits import SPLITS, Images, Split, Splits, share_of_each_class
+from kd_runner.datasets.splits import FILES, SPLITS, Images, Split, Splits, share_of_each_class
 from kd_runner.datasets.subsets.few_images import shots_of_each_class
 from kd_runner.datasets.subsets.folds import fold_of
 from kd_runner.datasets.subsets.held_out_groups import without_held_out_groups
 from kd_runner.datasets.unlabelled import TransferSet
-from kd_runner.datasets.unreadable import way_around
+from kd_runner.datasets.unreadable import number_unreadable, way_around
 from kd_runner.errors import SettingsError
 from kd_runner.files.stages import STUDENT
 from kd_runner.input_pipeline.augmentation import Augmentation
@@ -177,7 +177,10 @@ class Data:
             workers = self.settings.workers if self.settings.workers is not None else min(8, os.cpu_count() or 1)
             parts = {"student": lambda: self.student_images, "transfer": lambda: self.taught_images}
             images = parts[split]() if split in parts else getattr(self.splits, split)
-            self._sources[split] = source_of(images, self.device, self.settings.residency, workers)
+            node = self.settings.node
+            self._sources[split] = source_of(
+                images, self.device, self.settings.residency, workers, lambda message: way_around(message, node)
+            )
         return self._sources[split]
 
     @property
@@ -195,8 +198,7 @@ class Data:
         classes = [str(name) for name in splits.classes]
         mean, std = view.mean.tolist(), view.std.tolist()
         image_input = input_of_images(splits.image_shape, classes, mean, std, splits.pixels, splits.several_labels)
-        cut = {} if splits.content_digests is None else {SPLITS: splits.content_digests}
-        return {**self.describe(node), RECORD: image_input.record(), **cut}
+        return {**self.describe(node), RECORD: image_input.record(), **record_of_cut(splits)}
 
     def describe(self, node: Node) -> dict[str, Any]:
         """The network that `node` builds, and the images it is for; names of entries in a store are made of it."""
@@ -208,6 +210,14 @@ class Data:
             "mean": self.view.mean.tolist(),
             "std": self.view.std.tolist(),
         }
+
+
+def record_of_cut(splits: Splits) -> dict[str, Any]:
+    """The record of which images are in which split, by their content and by the names of their files."""
+    digests: dict[str, Any] = dict(splits.content_digests or {})
+    if splits.survey is not None:
+        digests[FILES] = splits.survey.cut_digests
+    return {SPLITS: digests} if digests else {}
 
 
 def is_teacher(role: str) -> bool:
@@ -331,7 +341,7 @@ def read_whole(settings: Settings) -> Splits:
     try:
         splits = build(data.node, "dataset", settings.trust, seed=settings.data_seed, residency=data.residency)
     except SettingsError as error:
-        raise SettingsError(f"{error}{way_around(error, data.node)}") from error
+        raise SettingsError(f"{error}{way_around(str(error), data.node)}") from error
     if not isinstance(splits, Splits):
         raise SettingsError(f"dataset: {data.target} must return Splits, got {type(splits).__name__}")
     if data.residency == "stream" and isinstance(splits.train, Split):
@@ -390,7 +400,8 @@ def view_of(data: DatasetSettings, splits: Splits, channels_last: bool) -> View:
         try:
             sample = splits.train.sample(SAMPLE).contiguous()  # one order of memory, so that sums are always the same
         except ValueError as error:
-            raise SettingsError(f"dataset: {error}{way_around(error, data.node)}") from error
+            message = f"{error}{number_unreadable(str(error), (splits.train, splits.val, splits.test))}"
+            raise SettingsError(f"dataset: {message}{way_around(message, data.node)}") from error
         with one_thread():  # whose number changes the last bits of sums, and is chosen later
             pixels = sample.float().div(255).transpose(0, 1).flatten(1)
             mean = pixels.mean(1) if data.mean is None else mean

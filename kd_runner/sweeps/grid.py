@@ -12,6 +12,7 @@ from kd_runner import redaction
 from kd_runner.command_line.unused_in_sweep import sentences_of_sweep
 from kd_runner.config.sections import MOST_JOBS_WITH_IMAGES
 from kd_runner.errors import RunFailed, SettingsError
+from kd_runner.files.failed_trainings import forget_failed_trainings
 from kd_runner.formats import number_of
 from kd_runner.notes import note
 from kd_runner.runs.resume.same_settings import refuse_other_settings
@@ -80,6 +81,7 @@ def run_missing(
     try:
         engine = launcher_settings.engine(fork_server, missing, folder)
         forget_stops(missing)
+        forget_failed_trainings(folder)
         if not resumed:
             engine.refuse_running()
             refuse_completed(missing, folder)
@@ -110,6 +112,7 @@ def run_missing(
             early_end.close()
     finally:
         fork_server.close()
+        forget_failed_trainings(folder)
     remove_check(folder, jobs_ended=True)
     return tasks
 

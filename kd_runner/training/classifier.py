@@ -13,7 +13,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from kd_runner.clock import run_seconds
-from kd_runner.errors import RunFailed
+from kd_runner.errors import LossNotFinite
 from kd_runner.files.scores import KEPT
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import TrainingBatches
@@ -364,15 +364,15 @@ class Classifier(LightningModule):
             self._begin_average()
         return None if self.average is None else self.average.final_weights()
 
-    def _loss_error(self) -> RunFailed:
+    def _loss_error(self) -> LossNotFinite:
         """The error about a loss that is not finite: it names the first such step of the epoch, else the validation."""
         start = f"{self.stage}: the loss is not finite in epoch {self.epoch + 1}"
         bad_step = self._epoch_metrics.first_step_without_a_number()
         if bad_step is not None:
             step, losses = bad_step
-            return RunFailed(f"{start}, step {step} of {self.batches.steps_of_epoch}: {_in_words(losses)}")
+            return LossNotFinite(f"{start}, step {step} of {self.batches.steps_of_epoch}: {_in_words(losses)}")
         validation_losses = {name: value for name, value in self.metrics.items() if name.startswith("val")}
-        return RunFailed(f"{start}, on the validation images: {_in_words(validation_losses)}")
+        return LossNotFinite(f"{start}, on the validation images: {_in_words(validation_losses)}")
 
     def metrics_to_log(self) -> dict[str, float]:
         """The metrics of the epoch that just ended, its learning rate, and its images per second with validation."""

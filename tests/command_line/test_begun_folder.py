@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from kd_runner.command_line.begun_folder import begun_in, placed_word
+from kd_runner.command_line.again import read_again
+from kd_runner.command_line.begun_folder import begun_in, place_settings, placed_word
 from kd_runner.command_line.resume import command_of_folder, remarks_on_places
 from kd_runner.sweeps.folder import refuse_other_grid
 
@@ -129,3 +130,27 @@ def test_words_that_name_no_place_stay() -> None:
     assert placed_word("teacher.checkpoint=t.pt,null", Path("/begun")) == 'teacher.checkpoint="/begun/t.pt",null'
     assert placed_word("dataset.root=2024", Path("/begun")) == 'dataset.root="/begun/2024"'
     assert placed_word("+teachers.b.checkpoint=t.pt", Path("/begun")) == '+teachers.b.checkpoint="/begun/t.pt"'
+
+
+def test_a_run_that_is_made_again_reads_the_images_that_it_read(tmp_path: Path, elsewhere: Path) -> None:
+    words = ["dataset.root=pets", "teacher.checkpoint=t.pt", "store=nets", "seed=1"]
+    folder, begun = write_run(tmp_path / "a", words), f"{tmp_path}/a"
+    placed = [f'dataset.root="{begun}/pets"', f'teacher.checkpoint="{begun}/t.pt"', "seed=1"]
+    assert read_again([str(folder)]).words == placed
+    typed = read_again([str(folder), "dataset.root=pets"])
+    assert typed.words == [*placed[1:], "dataset.root=pets"]  # which counts from the current folder
+
+
+def test_the_paths_in_recorded_settings_count_from_where_a_run_was_begun(
+    tmp_path: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, begun = write_run(tmp_path / "a", ["seed=1"]), f"{tmp_path}/a"
+    section = {"root": "pets", "image_root": None, "cache": "~/c", "unlabelled": "/more", "label": "kind"}
+    placed = {**section, "root": f"{begun}/pets"}
+    assert place_settings(section, "dataset", folder) == placed
+    assert place_settings({"also": ["x", "/y"]}, "evaluate", folder) == {"also": [f"{begun}/x", "/y"]}
+    moved = folder.rename(tmp_path / "moved")
+    assert place_settings(section, "dataset", moved) == section  # as it is not known where it was begun
+    moved.rename(folder)
+    monkeypatch.chdir(begun)
+    assert place_settings(section, "dataset", folder) == section

@@ -64,3 +64,14 @@ def test_the_evaluation_batch_of_a_result() -> None:
         *({"data": {"evaluation_batch": n}} for n in (0, True, "9", 10**9)),
     ):
         assert evaluation_batch_of(result) is None
+
+
+def test_a_relative_folder_of_images_counts_from_where_the_run_was_begun(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    run = begun / "r"
+    (run / ".hydra").mkdir(parents=True)
+    record = {"hydra": {"runtime": {"cwd": str(begun)}, "run": {"dir": "r"}}}
+    (run / ".hydra" / "hydra.yaml").write_text(json.dumps(record))
+    write(run, dataset={"_target_": "my_data.images", "root": "photos", "image_root": None})
+    assert read_settings(run).dataset["root"] == f"{begun}/photos"
+    assert read_settings(run, "photos").dataset["root"] == "photos"  # as typed now, from the current folder

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from manifests import labelled_images, write_manifest
+from PIL import Image
 
 from kd_runner.config.settings import Settings
 from kd_runner.datasets.splits import Split, Splits
@@ -29,8 +30,13 @@ def test_an_image_that_cannot_be_read_is_named_before_anything_trains(
         for index in range(8):
             (tmp_path / "images" / name / f"{index}.png").write_bytes(b"broken")
     overrides = ["dataset=image_folder", f"dataset.root={tmp_path / 'images'}", "dataset.cache=null"]
-    message = r"^dataset: \S+\.png cannot be read as an image: .*; dataset\.on_bad_image=skip leaves such images out$"
-    with pytest.raises(SettingsError, match=message):
+    message = r"^dataset: \S+\.png cannot be read as an image: .*; "
+    with pytest.raises(SettingsError, match=rf"{message}none of 16 images can be read$"):
+        result_of(*overrides, f"dataset.residency={residency}")
+    for name in ("a/1", "a/2", "a/3", "b/1", "b/2"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "images" / f"{name}.png")
+    count = r"11 of 16 images cannot be read \([ab]/\d\.png, .* and 8 more\)"
+    with pytest.raises(SettingsError, match=rf"{message}{count}; dataset\.on_bad_image=skip leaves such images out$"):
         result_of(*overrides, f"dataset.residency={residency}")
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from image_folders import noisy_folder
 from safetensors.torch import load_file
 
 from kd_runner.config.fingerprint import digest
 from kd_runner.errors import SettingsError
+from kd_runner.networks import checkpoints
 from kd_runner.notes import collected_notes
 from kd_runner.runs.assembly import assemble
 
@@ -67,6 +70,48 @@ def test_images_that_a_given_teacher_may_have_learned_are_noted(
     given = tmp_path / "run0" / "teacher.safetensors"
     with collected_notes() as notes:
         assemble(settings(f"teacher.checkpoint={given}", *words))
+    (note,) = [line for line in notes if "that cut this data set otherwise" in line] or [""]
+    assert (f": {names} images may be among those that it was trained on, and" in note) is (names is not None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "residencies", "words", "names"),
+    [
+        ("image_folder", "stream stream", ("data_seed=1",), "validation and test"),
+        ("image_folder", "stream host", ("data_seed=1",), "validation and test"),
+        ("image_folder", "host stream", ("folds=4", "fold=1"), "validation and test"),
+        ("image_folder", "host stream", ("seed=3",), None),
+        ("image_folder", "stream stream", ("dataset.label_noise=0.2",), None),
+        ("manifest", "stream stream", ("dataset.val_fraction=0.3",), "validation"),
+        ("manifest", "stream host", ("seed=3",), None),
+        ("webdataset", "stream stream", ("data_seed=1",), "validation and test"),
+        ("webdataset", "stream stream", ("seed=3",), None),
+    ],
+)
+def test_images_in_files_that_a_given_teacher_may_have_learned_are_noted(
+    settings: Callable[..., Any], tmp_path: Path, kind: str, residencies: str, words: tuple[str, ...], names: str | None
+) -> None:
+    folder, given = tmp_path / "images", tmp_path / "given.safetensors"
+    noisy_folder(folder)
+    if kind == "manifest":
+        rows = [f"{path.relative_to(tmp_path)},{path.parent.name}" for path in sorted(folder.glob("*/*.png"))]
+        folder = tmp_path / "table.csv"
+        folder.write_text("\n".join(["path,label", *rows]))
+    elif kind == "webdataset":
+        with tarfile.open(tmp_path / "shard-000.tar", "w") as shard:
+            for path in sorted(folder.glob("*/*.png")):
+                shard.add(path, f"{path.parent.name}_{path.name}")
+                (tmp_path / "label").write_text("01"[path.parent.name == "b"])
+                shard.add(tmp_path / "label", f"{path.parent.name}_{path.stem}.cls")
+        folder = tmp_path / "shard-000.tar"
+    common = (f"dataset={kind}", f"dataset.root={folder}", "dataset.image_size=8", "teacher=mlp", "student=tiny_mlp")
+    common += ("dataset.mean=[0.5]", "dataset.std=[0.3]", "dataset.cache=null")
+    first, second = (f"dataset.residency={residency}" for residency in residencies.split())
+    made = settings(*common, first)
+    parts = assemble(made)
+    checkpoints.save(given, parts.teacher.state_dict(), parts.data.record(made.teacher.node))
+    with collected_notes() as notes:
+        assemble(settings(*common, second, f"teacher.checkpoint={given}", *words))
     (note,) = [line for line in notes if "that cut this data set otherwise" in line] or [""]
     assert (f": {names} images may be among those that it was trained on, and" in note) is (names is not None)
 

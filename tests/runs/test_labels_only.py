@@ -12,11 +12,14 @@ import torch
 
 from kd_runner.config.fingerprint import digest
 from kd_runner.datasets.digits import digits
-from kd_runner.errors import SettingsError
+from kd_runner.errors import LossNotFinite, SettingsError
+from kd_runner.files.locks import lock_of
+from kd_runner.files.run_folder import GRID, LOCK
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.resume.resuming import earlier_result
-from kd_runner.runs.stages.labels_only import ingredients
+from kd_runner.runs.stages.labels_only import ingredients, train_or_load
 from kd_runner.store.entries import key_of
+from kd_runner.tracking.logger import RunLogger
 
 RunIt = Callable[..., dict[str, Any]]
 
@@ -45,6 +48,24 @@ def test_the_number_of_threads_does_not_decide_which_network_it_is(settings: Cal
         )
     torch.set_num_threads(1)
     assert keys[0] == keys[1] == keys[2]
+
+
+def test_jobs_of_a_sweep_do_not_repeat_a_training_whose_loss_was_not_finite(
+    settings: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "kd_runner")
+    (tmp_path / GRID).write_text("{}")
+    words = ("teacher=mlp", "optimizer=sgd", "scheduler=constant", "teacher.optimizer={lr: 1e30}")
+    texts = []
+    with lock_of(tmp_path / LOCK):
+        for mode in ("soft", "dkd"):
+            made = settings(*words, f"distillation={mode}")
+            parts, folder = assemble(made), tmp_path / mode
+            with pytest.raises(LossNotFinite, match=r"lower teacher\.optimizer\.lr, now 1e\+30$") as failed:
+                train_or_load(parts.labels_only("teacher"), made, parts.data, RunLogger(folder), folder)
+            texts.append(str(failed.value))
+            assert ("not trained again" in caplog.text) == (mode == "dkd")
+    assert texts[0] == texts[1]
 
 
 @pytest.mark.parametrize(("words", "differs"), [

@@ -235,10 +235,11 @@ def test_a_temperature_below_one_is_explained(result_of: RunIt, caplog: pytest.L
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(result_of: RunIt) -> None:
-    with pytest.raises(
-        RunFailed, match=r"^teacher: the loss is not finite in epoch 1, step \d+ of 18: loss (nan|inf)$"
-    ):
+    message = r"^teacher: the loss is not finite in epoch 1, step \d+ of 18: loss (nan|inf); lower {}, now 1e\+30$"
+    with pytest.raises(RunFailed, match=message.format("optimizer.lr")):
         result_of("optimizer=sgd", "optimizer.lr=1e30", "scheduler=constant")
+    with pytest.raises(RunFailed, match=message.format("teacher.optimizer.lr")):
+        result_of("optimizer=sgd", "teacher.optimizer={lr: 1e30}", "scheduler=constant")
 
 
 @pytest.mark.gpu

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
 from kd_runner.sweeps.jobs import Job, completed_result, task_of, training_tasks
 
 
@@ -45,7 +47,9 @@ def test_a_job_is_a_command_that_waits_for_its_networks(tmp_path: Path) -> None:
     missing = {"abc": {"stage": "teacher", "name": "cnn, seed 0", "jobs": ["0", "2"]}}
     training = training_tasks(missing, [], tmp_path, {})
     task = task_of(job, training, ["--config-dir", "conf"])
-    folder = f'{tmp_path}/a\\"b\\\\c'
+    folder = f'{tmp_path}/a\\"b\\c'
+    read = OverridesParser.create().parse_override(f'resume="{folder}"')
+    assert read.value() == str(job.folder)
     first = [f'hydra.run.dir="{folder}"', "hydra.output_subdir=null"]
     assert task.words == ["--config-dir", "conf", "student=cnn", "seed=1", *first]
     assert task.again == ["--config-dir", "conf", "student=cnn", "seed=1", f'resume="{folder}"']

@@ -19,6 +19,7 @@ from kd_runner.config.field_types import LayerName, Node
 from kd_runner.config.fingerprint import digest
 from kd_runner.config.sections import TeacherSettings
 from kd_runner.config.settings import Settings
+from kd_runner.files.failed_trainings import fails_once
 from kd_runner.files.run_folder import weights_file
 from kd_runner.files.scores import kept_metrics
 from kd_runner.files.stages import BASELINE, STUDENT
@@ -32,7 +33,7 @@ from kd_runner.runs.stages.labels_only import (
     note_other_validation,
     take_weights,
 )
-from kd_runner.runs.stages.outcome import Outcome, fit_to_best
+from kd_runner.runs.stages.outcome import Outcome, fit_to_best, rate_in_error
 from kd_runner.runs.stages.teacher_student import Pairing
 from kd_runner.store.entries import key_of, trained_once
 from kd_runner.tracking.logger import RunLogger
@@ -154,7 +155,8 @@ class Chain:
         trained_now: list[Outcome] = []
 
         def train(resume_state: ResumeState) -> tuple[nn.Module, list[dict[str, float]]]:
-            outcome = fit_to_best(parts.distiller(pairing), data, settings.trainer, self.logger, resume_state)
+            with fails_once(self.folder, link.stage, key_of(made_of)), rate_in_error(self.parts.settings, link.stage):
+                outcome = fit_to_best(parts.distiller(pairing), data, settings.trainer, self.logger, resume_state)
             trained_now.append(outcome)
             return network, outcome.epochs
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from kd_runner.config.fingerprint import flat_keys
 from kd_runner.config.sections import OWN_INPUT, DatasetSettings, ExtraTeacherSettings, TeacherSettings
-from kd_runner.datasets.splits import SPLITS, Splits
+from kd_runner.datasets.splits import FILES, SPLITS, Splits
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.input_pipeline.view import View
 from kd_runner.models.own_input import inner, own_shape
@@ -24,7 +24,7 @@ from kd_runner.networks.published_weights import renamed_entries
 from kd_runner.networks.weight_files import Entry, size_of_file
 from kd_runner.notes import note
 from kd_runner.redaction import masked_data
-from kd_runner.runs.data import without_fetching
+from kd_runner.runs.data import record_of_cut, without_fetching
 from kd_runner.runs.stages.probe import entries_without_head, head_name, without_head
 from kd_runner.runs.stages.teacher_student import noise
 
@@ -206,13 +206,12 @@ def _note_other_split(info: Mapping[str, Any], splits: Splits, path: Path) -> No
     """Note where images that judge the teacher in this run may be among those that it was trained on.
 
     A file of kd-runner has digests of the splits of its run. Where the data set seems to be the same, with as many
-    images, and its validation or test images are others, the cut was another one.
+    images or the same names of files, and its validation or test images are others, the cut was another one.
     """
-    cut, here = info.get(SPLITS), splits.content_digests
-    if not isinstance(cut, dict) or here is None:
-        return  # an earlier version's, or images in files
-    is_same_set = cut.get("images") == here["images"] and info["image_shape"] == list(splits.image_shape)
-    if not is_same_set or info["classes"] != list(splits.classes) or cut.get("train") == here["train"]:
+    cut, here = _comparable_cuts(info.get(SPLITS), splits)
+    if not here or info["image_shape"] != list(splits.image_shape) or info["classes"] != list(splits.classes):
+        return
+    if cut.get("images") != here["images"] or cut.get("train") == here["train"]:
         return
     names = [name for split, name in (("val", "validation"), ("test", "test")) if cut.get(split) != here[split]]
     if names:
@@ -221,6 +220,20 @@ def _note_other_split(info: Mapping[str, Any], splits: Splits, path: Path) -> No
             f"{path} is of a run that cut this data set otherwise (data_seed, folds, fractions): {' and '.join(names)} "
             "images may be among those that it was trained on, and its accuracy on these too high",
         )
+
+
+def _comparable_cuts(recorded: Any, splits: Splits) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The digests of the splits of a file's run and of this run's: of images in memory, else of the names of files.
+
+    Both are empty where there are none to compare: an earlier version's file, or one of other kinds of images.
+    """
+    here = record_of_cut(splits).get(SPLITS, {})
+    if not isinstance(recorded, dict):
+        return {}, {}
+    if "images" in recorded and "images" in here:
+        return recorded, here
+    files = recorded.get(FILES)
+    return (files, here[FILES]) if isinstance(files, dict) and FILES in here else ({}, {})
 
 
 def _of_channels(values: Sequence[float], channels: int) -> list[float]:

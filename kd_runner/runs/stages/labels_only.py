@@ -20,6 +20,7 @@ from kd_runner.config.sections import ExtraTeacherSettings, StudentSettings, Tea
 from kd_runner.config.settings import Settings
 from kd_runner.errors import RunFailed
 from kd_runner.files import ownership
+from kd_runner.files.failed_trainings import fails_once
 from kd_runner.files.file_digest import file_digest
 from kd_runner.files.run_folder import BASELINE_EMA, weights_file
 from kd_runner.files.stages import BASELINE
@@ -30,7 +31,7 @@ from kd_runner.notes import note
 from kd_runner.runs.data import Data, is_teacher
 from kd_runner.runs.judging.flat_losses import note_flat_loss
 from kd_runner.runs.resume import corrected
-from kd_runner.runs.stages.outcome import Outcome, fit_to_best
+from kd_runner.runs.stages.outcome import Outcome, fit_to_best, rate_in_error
 from kd_runner.runs.stages.teacher_student import noise
 from kd_runner.store.entries import Stored, is_stored, key_of, trained_once
 from kd_runner.tracking.logger import RunLogger
@@ -88,7 +89,8 @@ def train_or_load(
 
     def train(resume_state: ResumeState) -> tuple[nn.Module, list[dict[str, float]]]:
         if not trained_now:  # for the average of its weights
-            trained_now.append(train_on_labels(trainee, settings, data, logger, resume_state))
+            with fails_once(folder, stage, key):
+                trained_now.append(train_on_labels(trainee, settings, data, logger, resume_state))
         return trainee.network, trained_now[-1].epochs
 
     def train_average(resume_state: ResumeState) -> tuple[nn.Module, list[dict[str, float]]]:
@@ -100,10 +102,11 @@ def train_or_load(
     root = Path(settings.store).expanduser()
     info = data.record(trainee.section(settings).node) | {"val_images": len(data.splits.val)}
     made_of = ingredients(trainee, settings, data)
+    key = key_of(made_of)
     average_path, decay = None, trainee.recipe.switches.ema
     if decay is not None:
         average_of = {**made_of, "ema": decay}
-        if is_stored(root, key_of(made_of)) and not is_stored(root, key_of(average_of)):
+        if is_stored(root, key) and not is_stored(root, key_of(average_of)):
             log.info("%-9s trains again, for the average of its weights (student.ema)", stage)
         average = trained_once(
             root, stage, average_of, info, train_average, masked_ingredients(average_of, role), network=trainee.network
@@ -114,7 +117,7 @@ def train_or_load(
     path = take_weights(stored, folder / weights_file(stage))
     trainee.network.load_state_dict(checkpoints.read_checkpoint(path)[0])
     if stored.reused and not trained_now:
-        logger.retell(shared_network(trainee, settings, key_of(made_of)), stored.epochs)
+        logger.retell(shared_network(trainee, settings, key), stored.epochs)
         note_other_validation(stage, stored, data)
     note_flat_loss(stage, stored.epochs, "train_loss", f"{settings.rate_key(role)}, {role}.epochs")
     seconds_before = sum(outcome.seconds_before for outcome in trained_now)
@@ -140,7 +143,8 @@ def train_on_labels(
     trainee: LabelsOnly, settings: Settings, data: Data, logger: RunLogger, resume_state: ResumeState
 ) -> Outcome:
     """Train a network on labels alone, from where an interrupted run left it."""
-    return fit_to_best(classifier(trainee, data), data, settings.trainer, logger, resume_state)
+    with rate_in_error(settings, trainee.role):
+        return fit_to_best(classifier(trainee, data), data, settings.trainer, logger, resume_state)
 
 
 def classifier(trainee: LabelsOnly, data: Data) -> Classifier:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from kd_runner.config.sections import TrainerSettings
+from kd_runner.config.settings import Settings
+from kd_runner.errors import LossNotFinite
 from kd_runner.files.scores import kept_epoch
 from kd_runner.runs.data import Data
 from kd_runner.tracking.logger import RunLogger
@@ -34,6 +37,21 @@ class Outcome:
     seconds_before: float
     best: Best
     average: dict[str, Tensor] | None = None
+
+
+@contextmanager
+def rate_in_error(settings: Settings, role: str) -> Iterator[None]:
+    """Name the learning rate of a stage in the error about its loss in this block, where it is not finite.
+
+    Args:
+        role: The section of the settings that the stage trains with.
+    """
+    try:
+        yield
+    except LossNotFinite as error:
+        key, rate = settings.rate_key(role), settings.rate(role)
+        advice = f"lower {key}" if rate is None else f"lower {key}, now {rate:g}"
+        raise LossNotFinite(f"{error}; {advice}") from error
 
 
 def stopping_record(recipe: Recipe, epochs: Sequence[Mapping[str, float]]) -> dict[str, Any]:

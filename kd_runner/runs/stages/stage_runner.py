@@ -36,7 +36,7 @@ from kd_runner.runs.stages.data_free import with_made_images
 from kd_runner.runs.stages.headless import is_headless
 from kd_runner.runs.stages.injected import in_words, inject_teacher
 from kd_runner.runs.stages.labels_only import LabelsOnly, TrainedNetwork, train_on_labels, train_or_load
-from kd_runner.runs.stages.outcome import fit_to_best
+from kd_runner.runs.stages.outcome import fit_to_best, rate_in_error
 from kd_runner.runs.stages.peer_stage import save_peers, training_of_peers
 from kd_runner.runs.stages.probe import probe_or_load
 from kd_runner.runs.stages.student import better, log_deployed_form, save_student
@@ -213,7 +213,8 @@ class StageRunner:
         network = pairing.student.network
         log_deployed_form(network, pairing.node, self.settings.student.node)
         trainer = self.settings.trainer
-        outcome = fit_to_best(distiller, self.data, trainer, self.logger, self.resume_state(STUDENT))
+        with rate_in_error(self.settings, STUDENT):
+            outcome = fit_to_best(distiller, self.data, trainer, self.logger, self.resume_state(STUDENT))
         self.state.add(STUDENT, outcome.epochs, outcome.seconds_before)
         if isinstance(distiller, PeerStudents):
             self.peers = save_peers(parts.peers, distiller, self.data, self.folder)

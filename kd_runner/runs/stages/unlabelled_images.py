@@ -73,7 +73,7 @@ def unlabelled_images(settings: Settings, splits: Splits) -> Images:
     try:
         return unlabelled_folder(Path(name).expanduser(), splits.image_shape, splits.pixels, in_memory, cache, skip)
     except ValueError as error:
-        raise SettingsError(f"dataset.unlabelled: {error}{way_around(error, node)}") from error
+        raise SettingsError(f"dataset.unlabelled: {error}{way_around(str(error), node)}") from error
 
 
 def _hidden(settings: Settings, splits: Splits, labelled: Tensor | None, absent: list[int]) -> Tensor:

@@ -23,13 +23,12 @@ from optuna.storages.journal import JournalFileOpenLock
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic, locks
 from kd_runner.files.locks import is_locked, lock_of
-from kd_runner.files.run_folder import DRIVERS, JOURNAL, LOCK, SLURM
+from kd_runner.files.run_folder import ALIVE, DRIVERS, JOURNAL, LOCK, SLURM
 from kd_runner.sweeps import folder as sweep_folder
 from kd_runner.sweeps.jobs import Job
 
 OF_STUDY = "study.lock"  # locked by the driver that proposes a trial, or tells how one ended
 STUDY = "study.json"  # says which storage the study is in, and its name there
-OF_DRIVER = ".alive"  # ends the names of files that drivers have locked
 PATIENCE = 60  # seconds
 NO_LOCKS = "hydra.sweeper.storage: several drivers need locks of files, which the file system of {} does not have"
 
@@ -62,7 +61,7 @@ class Driver:
         """True where this is the name of a driver that still runs."""
         if name == self.name:
             return True
-        return bool(name) and is_locked(self.search_folder / DRIVERS / f"{name}{OF_DRIVER}")
+        return bool(name) and is_locked(self.search_folder / DRIVERS / f"{name}{ALIVE}")
 
     def run_lock(self, run: Job) -> Path:
         """The file that the process locks which does this run of a trial."""
@@ -80,8 +79,8 @@ def is_name_of_driver(name: Any) -> bool:
 
 def living_drivers(folder: Path) -> list[str]:
     """The names of the drivers that run the search in a folder."""
-    files = sorted((folder / DRIVERS).glob(f"*{OF_DRIVER}"))
-    return [path.name.removesuffix(OF_DRIVER) for path in files if is_locked(path)]
+    files = sorted((folder / DRIVERS).glob(f"*{ALIVE}"))
+    return [path.name.removesuffix(ALIVE) for path in files if is_locked(path)]
 
 
 @contextmanager
@@ -93,7 +92,7 @@ def one_of_many(folder: Path, resumed: bool) -> Iterator[Driver]:
     """
     sweep_folder.refuse_unfit_folder(folder, resumed)
     name = f"{os.uname().nodename.partition('.')[0]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    lock = lock_of(folder / DRIVERS / f"{name}{OF_DRIVER}")
+    lock = lock_of(folder / DRIVERS / f"{name}{ALIVE}")
     try:
         _enter(folder, name, lock)
         driver = Driver(folder, name)
@@ -133,14 +132,14 @@ def _tidy(driver: Driver) -> None:
         for path in (driver.search_folder / DRIVERS).iterdir():
             is_queue = (path / SLURM).exists()
             if path.is_dir() and not path.is_symlink() and not is_queue and path.name != driver.name:
-                with suppress(Timeout), lock_of(path.with_name(f"{path.name}{OF_DRIVER}")).acquire(blocking=False):
+                with suppress(Timeout), lock_of(path.with_name(f"{path.name}{ALIVE}")).acquire(blocking=False):
                     shutil.rmtree(path, ignore_errors=True)
-                    path.with_name(f"{path.name}{OF_DRIVER}").unlink(missing_ok=True)
+                    path.with_name(f"{path.name}{ALIVE}").unlink(missing_ok=True)
 
 
 def _leave(folder: Path, name: str, lock: FileLock) -> None:
     """Remove what a driver leaves, but for jobs that wait in a queue."""
-    (folder / DRIVERS / f"{name}{OF_DRIVER}").unlink(missing_ok=True)
+    (folder / DRIVERS / f"{name}{ALIVE}").unlink(missing_ok=True)
     lock.release()
     own_folder = folder / DRIVERS / name
     if not (own_folder / SLURM).exists():

@@ -11,6 +11,7 @@ from typing import Any
 from optuna.exceptions import StorageInternalError
 
 from kd_runner.errors import RunFailed, SettingsError
+from kd_runner.files.failed_trainings import forget_failed_trainings
 from kd_runner.files.run_folder import CHECKED
 from kd_runner.formats import number_of
 from kd_runner.notes import note
@@ -73,6 +74,7 @@ def _search(
         log.info("search    %d of %s have ended before", len(trials.jobs), number_of(trials.planned_count, "trial"))
         return trials.outcome()
     fork_server = ForkServer()
+    forget_failed_trainings(folder)
     try:
         jobs = jobs_to_check(search, space, folder, compose)
         engine = launcher_settings.engine(fork_server, jobs, driver.folder)
@@ -97,6 +99,7 @@ def _search(
             TrialQueue(trials, engine, together, live_view, launcher_settings.timeout_s, variables).run()
     finally:
         fork_server.close()
+        forget_failed_trainings(folder)
     return trials.outcome()
 
 

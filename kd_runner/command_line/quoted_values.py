@@ -1,0 +1,88 @@
+"""Values with signs that Hydra's grammar does not take bare, such as a folder's name with brackets, in quotes."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.errors import HydraException
+
+from kd_runner.command_line.typed_words import parsed_override
+from kd_runner.config.fingerprint import names_a_place
+
+KEY = re.compile(r"\+{0,2}[\w./@-]+", re.ASCII)
+PLAIN = re.compile(r"[\w/.:+-]*", re.ASCII)  # a value that Hydra takes as it is
+SIGNS = frozenset(" /.:+-_%@*?|^$\\")  # in a bare value Hydra takes these beside letters and digits
+IN_QUOTES = re.compile(r"(['\"]).*\1", re.DOTALL)
+CALL = re.compile(r"\w+\(")  # a sweep such as choice(…)
+FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")
+
+
+def quoted(text: str) -> str:
+    """The text in double quotes, as Hydra reads it."""
+    return QuotedString(text=text, quote=Quote.double).with_quotes()
+
+
+def with_quotes(word: str) -> str:
+    """The word with its value in quotes where Hydra cannot read it bare, and where it is beyond doubt what is meant.
+
+    That is a path, of a setting that is one or one that is there, or a text of letters, also of other alphabets, in
+    each part of a list or a sweep. What Hydra reads stays, but for the path of a setting that is there with its commas.
+    """
+    key, is_setting, value = word.partition("=")
+    if not is_setting or not KEY.fullmatch(key) or PLAIN.fullmatch(value) or IN_QUOTES.fullmatch(value):
+        return word
+    if "${" in value:
+        return word
+    is_path, is_there, parts = _is_path(key), _is_there(value), value.removeprefix("[").removesuffix("]").split(",")
+    override = _read(word)
+    if override is not None:
+        is_sweep = override.is_sweep_override()
+        is_one = not all(map(_is_there, parts)) and is_path if is_sweep else override.value() != value
+        return f"{key}={quoted(value)}" if is_there and is_one else word
+    if value != value.strip() and not is_there:
+        return word
+    if is_there or (is_path and len(parts) == 1 and value[0] not in "[{" and not CALL.match(value)):
+        return f"{key}={quoted(value)}"
+    return f"{key}={_with_quoted_parts(value)}" if all(_is_text(part) or _is_there(part) for part in parts) else word
+
+
+def quoted_word(word: str) -> str | None:
+    """The word that gives Hydra the typed value, as a text or a list of texts; None where something else is meant."""
+    key, is_setting, value = word.partition("=")
+    is_list = value.startswith("[") and value.endswith("]")
+    if not is_setting or not KEY.fullmatch(key) or CALL.match(value) or (value[:1] in ("[", "{") and not is_list):
+        return None
+    typed = f"{key}={_with_quoted_parts(value) if is_list else quoted(value)}"
+    return None if _read(typed) is None else typed
+
+
+def _with_quoted_parts(value: str) -> str:
+    """The list, or the values of a sweep, with those parts in quotes that Hydra does not take bare."""
+    is_list = value.startswith("[")
+    texts = [part.strip() for part in value.removeprefix("[").removesuffix("]").split(",")]
+    parts = [text if _read(f"key={text}") is not None else quoted(text) for text in texts]
+    return f"[{','.join(parts)}]" if is_list else ",".join(parts)
+
+
+def _read(word: str) -> Override | None:
+    try:
+        return parsed_override(word)
+    except HydraException:
+        return None
+
+
+def _is_path(key: str) -> bool:
+    name = key.lstrip("+")
+    return names_a_place(name) or name in FOLDERS
+
+
+def _is_there(path: str) -> bool:
+    return bool(path) and os.path.exists(os.path.expanduser(path))  # noqa: PTH110, PTH111 (no error for odd names)
+
+
+def _is_text(part: str) -> bool:
+    """True for letters, marks and digits of any alphabet, with signs that stand in a bare value."""
+    return bool(part.strip()) and all(sign in SIGNS or unicodedata.category(sign)[0] in "LMN" for sign in part)

@@ -1,0 +1,122 @@
+"""Paths and texts with signs that Hydra's grammar does not take bare."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from kd_runner.command_line.messages import messages_about, one_line_message
+from kd_runner.command_line.quoted_values import quoted, quoted_word
+from kd_runner.command_line.typed_texts import as_hydra_reads_it
+
+SIGNS = [
+    "ä",
+    "a\u0308",
+    "日",
+    "(",
+    ")",
+    "'",
+    '"',
+    "&",
+    ",",
+    "=",
+    " ",
+    "#",
+    "$",
+    ";",
+    "[",
+    "]",
+    "{",
+    "}",
+    "~",
+    "!",
+    "<",
+    ">",
+]
+SIGNS += ["`", "\\", "|", "?", "*", "%", "^", "@", ":", "+", "-"]
+
+
+def read(word: str) -> object:
+    """The value that Hydra reads; an iterator for a sweep."""
+    return OverridesParser.create().parse_override(word).value()
+
+
+def shown(word: str) -> str:
+    """The message about a word that Hydra cannot read."""
+    with messages_about([word]):
+        return one_line_message(HydraException(f"Error parsing override '{word}'"))
+
+
+def from_a_shell(word: str) -> str:
+    """The word that a program is handed where a person types `word` in a shell."""
+    return subprocess.run(["sh", "-c", f"printf %s {word}"], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_a_path_is_taken_as_it_is_typed(sign: str, tmp_path: Path) -> None:
+    folder = tmp_path / f"Fotos {sign}2{sign}"
+    folder.mkdir()
+    assert read(as_hydra_reads_it(f"dataset.root={folder}")) == str(folder)
+    assert read(as_hydra_reads_it(f"+dataset.class_names={folder}" if sign != "," else f"store={folder}")) == str(
+        folder
+    )
+    if sign != ",":  # several folders, unless such a one is there
+        missing = folder / "missing"
+        assert read(as_hydra_reads_it(f"teacher.checkpoint={missing}")) == str(missing)
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_the_word_that_a_message_shows_can_be_typed(sign: str) -> None:
+    text = f"Fotos {sign}2{sign}"
+    typed = quoted_word(f"dataset.label_column={text}")
+    assert typed is not None
+    assert from_a_shell(shlex.quote(typed)) == f"dataset.label_column={quoted(text)}"
+    assert read(from_a_shell(shlex.quote(typed))) == text
+
+
+@pytest.mark.parametrize(
+    ("word", "typed", "value"),
+    [
+        ("+dataset.label_column=Preis (EUR)", "'+dataset.label_column=\"Preis (EUR)\"'", "Preis (EUR)"),
+        ("dataset.label=it's=1", "'dataset.label=\"it'\"'\"'s=1\"'", "it's=1"),
+        (
+            "dataset.classes=[Hund (klein),Katze]",
+            "'dataset.classes=[\"Hund (klein)\",Katze]'",
+            ["Hund (klein)", "Katze"],
+        ),
+    ],
+)
+def test_the_message_about_a_value_shows_the_word_in_quotes(word: str, typed: str, value: object) -> None:
+    key, _, given = word.partition("=")
+    assert shown(word) == f"{key}: must stand in quotes, {typed}, got {given}"
+    assert read(from_a_shell(typed)) == value
+
+
+@pytest.mark.parametrize("word", ["batch_size=64)", "student.layers=[a", "distillation.weight=choice(1,2"])
+def test_quotes_are_no_remedy_for_other_mistakes(word: str) -> None:
+    assert "must stand in quotes" not in shown(word)
+
+
+def test_texts_of_letters_are_taken_alone_and_in_lists_and_sweeps() -> None:
+    assert read(as_hydra_reads_it("dataset.label_column=Größe")) == "Größe"
+    assert read(as_hydra_reads_it("dataset.classes=[Hund,Kätzchen]")) == ["Hund", "Kätzchen"]
+    assert as_hydra_reads_it("dataset.label_column=Größe,Art") == 'dataset.label_column="Größe",Art'
+
+
+def test_what_hydra_reads_stays_as_it_is(tmp_path: Path) -> None:
+    words = [
+        "seed=0,1", "dataset.root='/a b'", 'store="/a (1)"', "temperature.value=range(1,4)", "dataset.root=/a b",
+        "dataset.root=${oc.env:HOME}/ä", "student.optimizer={lr: 0.1}", "~teacher.layers", "key =ä", "-m",
+    ]  # fmt: skip
+    for word in words:
+        assert as_hydra_reads_it(word) == word
+    for name in ("a", "b", "a,b"):
+        (tmp_path / name).mkdir()
+    assert as_hydra_reads_it(f"dataset.root={tmp_path}/a,{tmp_path}/b") == f"dataset.root={tmp_path}/a,{tmp_path}/b"
+    assert as_hydra_reads_it(f"dataset.root={tmp_path}/a,b") == f'dataset.root="{tmp_path}/a,b"'
+    assert as_hydra_reads_it("store=/x,y") == "store=/x,y"  # neither is there: Hydra says what may be meant
