@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from kd_runner.datasets.files import ImageFiles, PixelSettings
-from kd_runner.datasets.image_input import ImageInput
+from kd_runner.datasets.decoding.files import ImageFiles, PixelSettings
+from kd_runner.datasets.decoding.image_input import ImageInput
 from kd_runner.deploy.export.export_formats import Runtime
 from kd_runner.deploy.export.preprocessing import Layout, in_pictures
 from kd_runner.deploy.run_images import RunImages
