@@ -27,7 +27,7 @@ from measure import device, machine, parser, ratio_of_medians, show, write
 from PIL import Image
 
 import kd_runner
-from kd_runner.datasets.image_input import input_of_metadata
+from kd_runner.datasets.decoding.image_input import input_of_metadata
 from kd_runner.datasets.torchvision_set import torchvision_set
 from kd_runner.deploy import export_command
 from kd_runner.deploy.export import export_formats

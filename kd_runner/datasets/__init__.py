@@ -1,1 +1,1 @@
-"""Data sets: one module for each option of the group; below them, how files become images and labels."""
+"""Data sets: one module for each option of the group, and `splits`, which they return; helpers lie in folders."""

@@ -23,22 +23,22 @@ from typing import Literal
 import torch
 
 from kd_runner.datasets.decoding.conversions import LOOKED_AT, note_conversions, sum_of_counts
+from kd_runner.datasets.decoding.files import ImageFiles, PixelSettings
 from kd_runner.datasets.decoding.image_cache import count_conversions, decode_all
 from kd_runner.datasets.decoding.image_file import MAX_PIXELS
 from kd_runner.datasets.decoding.pixels import Color, parse_background
-from kd_runner.datasets.files import ImageFiles, PixelSettings
 from kd_runner.datasets.folders.archives import SUFFIXES as ARCHIVES
 from kd_runner.datasets.folders.archives import is_archive, unpack
 from kd_runner.datasets.folders.layout import WANTED, Layout, layout_of
 from kd_runner.datasets.folders.tree import decoded_name
-from kd_runner.datasets.splits import AnyImages, Split, Splits, cut, unused_cuts
-from kd_runner.datasets.survey import SPLITS, Survey, count
-from kd_runner.datasets.unreadable import (
+from kd_runner.datasets.inspection.survey import SPLITS, Survey, count
+from kd_runner.datasets.inspection.unreadable import (
     check_training_classes,
     leave_out_unreadable,
     note_unreadable,
     number_unreadable,
 )
+from kd_runner.datasets.splits import AnyImages, Split, Splits, cut, unused_cuts
 from kd_runner.notes import note
 
 log = logging.getLogger(__name__)

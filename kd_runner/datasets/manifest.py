@@ -17,17 +17,23 @@ from typing import Literal
 import torch
 
 from kd_runner.datasets.decoding.conversions import note_conversions
+from kd_runner.datasets.decoding.files import ImageFiles, PixelSettings
 from kd_runner.datasets.decoding.image_file import MAX_PIXELS
 from kd_runner.datasets.decoding.pixels import Color, parse_background
-from kd_runner.datasets.files import ImageFiles, PixelSettings
 from kd_runner.datasets.folders.tree import decoded_name
 from kd_runner.datasets.image_folder import cut_in_words, cut_off, load, settings_without_effect
+from kd_runner.datasets.inspection.survey import SPLITS, LeftOut, Survey, class_counts, list_of_names
+from kd_runner.datasets.inspection.unreadable import (
+    NOT_READ,
+    SHOWN,
+    leave_out_unreadable,
+    reason_of,
+    refuse_unreadable,
+)
 from kd_runner.datasets.splits import Images, Split, Splits, has_several_labels
-from kd_runner.datasets.survey import SPLITS, LeftOut, Survey, class_counts, list_of_names
 from kd_runner.datasets.tables.named_parts import WITHOUT_LABELS, NamedParts, columns_without_effect, parts_of
 from kd_runner.datasets.tables.rows import COLUMNS, LABEL, LABELS, rows_of
 from kd_runner.datasets.tables.table_file import read_table
-from kd_runner.datasets.unreadable import NOT_READ, SHOWN, leave_out_unreadable, reason_of, refuse_unreadable
 from kd_runner.notes import note
 
 

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from kd_runner.datasets.folders.tree import decoded_name
-from kd_runner.datasets.several_labels import labels_of_array
+from kd_runner.datasets.inspection.survey import list_of_names
+from kd_runner.datasets.labels.multi_label import labels_of_array
 from kd_runner.datasets.splits import Split, Splits, cut, unused_cuts
-from kd_runner.datasets.survey import list_of_names
 from kd_runner.datasets.tables.label_values import classes_and_labels, names_of_classes
 from kd_runner.notes import note
 

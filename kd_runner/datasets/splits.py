@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kd_runner.datasets.beside_labels import beside_labels_at, without_weights
-from kd_runner.datasets.duplicates import Copies, copies_in_memory
+from kd_runner.datasets.inspection.duplicates import Copies, copies_in_memory
+from kd_runner.datasets.labels.beside_labels import beside_labels_at, without_weights
 from kd_runner.datasets.subsets.grouped_cut import grouped_indices
 
 if TYPE_CHECKING:
-    from kd_runner.datasets.files import PixelSettings
-    from kd_runner.datasets.survey import Survey
+    from kd_runner.datasets.decoding.files import PixelSettings
+    from kd_runner.datasets.inspection.survey import Survey
 
 
 # Numbers K of labels [N, K] that have as many bytes as a class number, where either may have a weight beside it.

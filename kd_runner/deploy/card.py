@@ -18,7 +18,7 @@ import yaml
 
 from kd_runner.comparison.statistics import interval, wilson_interval
 from kd_runner.config.fingerprint import flat_keys, names_a_place
-from kd_runner.datasets.image_input import ImageInput
+from kd_runner.datasets.decoding.image_input import ImageInput
 from kd_runner.files.recorded_words import without_plus
 from kd_runner.files.results import top5_says_nothing
 from kd_runner.files.scores import ScoreWords, has_map, words_of

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from kd_runner.datasets.decoding.files import PixelSettings
 from kd_runner.datasets.decoding.image_file import picture_in_memory
-from kd_runner.datasets.files import PixelSettings
-from kd_runner.datasets.image_input import ImageInput
+from kd_runner.datasets.decoding.image_input import ImageInput
 
 GivenImage: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray | Tensor"
 GivenImages: TypeAlias = "GivenImage | Sequence[GivenImage]"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_runner import __version__
-from kd_runner.datasets.image_input import ImageInput, input_of_metadata
+from kd_runner.datasets.decoding.image_input import ImageInput, input_of_metadata
 from kd_runner.deploy.card import PREPROCESSING, WEIGHTS, CardSources, model_card
 from kd_runner.deploy.model_files import run_files
 from kd_runner.errors import SettingsError

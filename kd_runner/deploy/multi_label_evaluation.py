@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from kd_runner.datasets.survey import class_counts
+from kd_runner.datasets.inspection.survey import class_counts
 from kd_runner.evaluation.multi_label_metrics import multi_label_metrics, multi_label_pair_metrics, table_of_labels
 from kd_runner.files.stages import TEACHER
 from kd_runner.formats import count, four_digits, number_of, percent

@@ -152,7 +152,7 @@ def picture_files(names: Sequence[Path]) -> list[Path]:
         SettingsError: there is no picture.
     """
     from kd_runner.datasets.folders.tree import contents_of, decoded_name
-    from kd_runner.datasets.survey import LeftOut, count
+    from kd_runner.datasets.inspection.survey import LeftOut, count
     from kd_runner.datasets.tables.table_file import is_table_name
 
     paths: list[Path] = []

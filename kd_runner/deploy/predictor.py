@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_runner.datasets.decoding.image_file import MAX_PIXELS
-from kd_runner.datasets.image_input import ImageInput, input_of_metadata
+from kd_runner.datasets.decoding.image_input import ImageInput, input_of_metadata
 from kd_runner.deploy.given_images import GivenImages, ReadImage, read_file, read_images
 from kd_runner.deploy.model_files import model_file
 from kd_runner.errors import SettingsError, one_line

@@ -8,8 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from kd_runner.datasets.decoding.image_input import ImageInput
 from kd_runner.datasets.folders.tree import decoded_name
-from kd_runner.datasets.image_input import ImageInput
 from kd_runner.deploy.given_images import ReadImage, read_file
 from kd_runner.errors import one_line
 

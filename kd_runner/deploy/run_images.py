@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kd_runner.datasets.files import ImageFiles
+from kd_runner.datasets.decoding.files import ImageFiles
 from kd_runner.deploy.stored_data import read_stored_data
 from kd_runner.input_pipeline.sources import Source, source_of
 from kd_runner.notes import collected_notes

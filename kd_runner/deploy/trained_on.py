@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kd_runner.datasets.files import ImageFiles
+from kd_runner.datasets.decoding.files import ImageFiles
 from kd_runner.datasets.folders.archives import is_archive
 from kd_runner.datasets.folders.tree import is_hidden
+from kd_runner.datasets.inspection.survey import count
 from kd_runner.datasets.splits import Images
 from kd_runner.datasets.subsets.held_out_groups import without_held_out_groups
-from kd_runner.datasets.survey import count
 from kd_runner.deploy.export.silence import silence
 from kd_runner.deploy.stored_data import read_stored_data
 from kd_runner.deploy.stored_run import read_settings

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from kd_runner.evaluation.agreement import agreement_of
 from kd_runner.evaluation.calibration import Reliability
 from kd_runner.evaluation.class_metrics import brier_score, two_class_metrics
 from kd_runner.tensors import mean_kl
@@ -64,7 +65,7 @@ def pair_metrics(student_logits: Tensor, teacher_logits: Tensor) -> dict[str, An
     teacher_classes = teacher_logits.argmax(1)
     kl = mean_kl(student_logits.double().log_softmax(1), teacher_logits.double().log_softmax(1))
     return {
-        "agreement": (student_logits.argmax(1) == teacher_classes).double().mean().item(),
+        "agreement": agreement_of(student_logits, teacher_logits),
         "kl_to_teacher": kl.item(),
         "against_teacher": classification_metrics(student_logits, teacher_classes),
     }

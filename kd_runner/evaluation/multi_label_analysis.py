@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kd_runner.datasets.survey import class_counts
+from kd_runner.datasets.inspection.survey import class_counts
 from kd_runner.evaluation.multi_label_metrics import table_of_labels
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files.stages import STAGES, TEACHER

@@ -8,6 +8,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from kd_runner.evaluation.agreement import agreement_of, same_predictions
 from kd_runner.evaluation.precision_recall import average_precision
 from kd_runner.tensors import mean_kl, one_versus_all
 
@@ -73,7 +74,7 @@ def multi_label_pair_metrics(student_logits: Tensor, teacher_logits: Tensor) -> 
     """
     student, teacher = (one_versus_all(logits.double()).log_softmax(1) for logits in (student_logits, teacher_logits))
     return {
-        "agreement": ((student_logits > 0) == (teacher_logits > 0)).double().mean().item(),
+        "agreement": agreement_of(student_logits, teacher_logits, multi_label=True),
         "kl_to_teacher": mean_kl(student, teacher).item(),
     }
 
@@ -88,7 +89,7 @@ def table_of_labels(logits: Tensor, labels: Tensor, teacher_logits: Tensor | Non
         "f1": [value if count else None for value, count in zip(f1, true_counts.tolist(), strict=True)],
     }
     if teacher_logits is not None:
-        table["agreement"] = (predicted == (teacher_logits > 0)).double().mean(0).tolist()
+        table["agreement"] = same_predictions(logits, teacher_logits, multi_label=True).double().mean(0).tolist()
     return table
 
 

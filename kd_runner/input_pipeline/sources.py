@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader, Sampler
 
 from kd_runner.child_python import settle_module_search
 from kd_runner.config.field_types import Residency
-from kd_runner.datasets.beside_labels import weights_with_mean_one
-from kd_runner.datasets.files import ImageFiles
+from kd_runner.datasets.decoding.files import ImageFiles
+from kd_runner.datasets.inspection.unreadable import number_unreadable
+from kd_runner.datasets.labels.beside_labels import weights_with_mean_one
 from kd_runner.datasets.splits import Images, Split
-from kd_runner.datasets.unreadable import number_unreadable
 from kd_runner.errors import RunFailed
 from kd_runner.input_pipeline.device_copy import sent
 from kd_runner.input_pipeline.random_resized_crop import Window, WindowedFiles, Windows

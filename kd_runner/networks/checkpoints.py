@@ -15,7 +15,7 @@ from safetensors.torch import save as serialised
 from torch import Tensor, nn
 
 from kd_runner.config.build import build
-from kd_runner.datasets.image_input import input_of_metadata
+from kd_runner.datasets.decoding.image_input import input_of_metadata
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.files import atomic
 from kd_runner.networks import weight_files

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kd_runner.datasets import survey
-from kd_runner.datasets.survey import SPLITS
+from kd_runner.datasets.inspection import survey
+from kd_runner.datasets.inspection.survey import SPLITS
 from kd_runner.formats import UNKNOWN, count, cut_end, percent
 
 MOST_NAMES = 10  # names of classes, suffixes or folders in a line

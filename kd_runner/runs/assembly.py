@@ -17,9 +17,9 @@ from kd_runner.config.field_types import ONLINE
 from kd_runner.config.fingerprint import digest
 from kd_runner.config.sections import DistillationSettings, NetworkSettings, StudentSettings, TrainerSettings
 from kd_runner.config.settings import Settings
-from kd_runner.datasets import survey
+from kd_runner.datasets.inspection import survey
+from kd_runner.datasets.labels.unlabelled import TransferSet
 from kd_runner.datasets.splits import Splits
-from kd_runner.datasets.unlabelled import TransferSet
 from kd_runner.distributed_launch import launch_from_environment
 from kd_runner.errors import SettingsError, code_error
 from kd_runner.evaluation.corruptions.corrupt import CHANNELS

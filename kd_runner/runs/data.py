@@ -16,15 +16,15 @@ from kd_runner.config.field_types import Node
 from kd_runner.config.fingerprint import ADDED_TO_NETWORKS, digest, without_defaults
 from kd_runner.config.sections import DatasetSettings
 from kd_runner.config.settings import Settings
-from kd_runner.datasets.files import ImageFiles
-from kd_runner.datasets.image_input import RECORD, input_of_images
-from kd_runner.datasets.label_noise import noisy_labels
+from kd_runner.datasets.decoding.files import ImageFiles
+from kd_runner.datasets.decoding.image_input import RECORD, input_of_images
+from kd_runner.datasets.inspection.unreadable import number_unreadable, way_around
+from kd_runner.datasets.labels.label_noise import noisy_labels
+from kd_runner.datasets.labels.unlabelled import TransferSet
 from kd_runner.datasets.splits import FILES, SPLITS, Images, Split, Splits, share_of_each_class
 from kd_runner.datasets.subsets.few_images import shots_of_each_class
 from kd_runner.datasets.subsets.folds import fold_of
 from kd_runner.datasets.subsets.held_out_groups import without_held_out_groups
-from kd_runner.datasets.unlabelled import TransferSet
-from kd_runner.datasets.unreadable import number_unreadable, way_around
 from kd_runner.errors import SettingsError
 from kd_runner.files.stages import STUDENT
 from kd_runner.input_pipeline.augmentation import Augmentation

@@ -17,15 +17,15 @@ from torch import Tensor
 
 from kd_runner import plain_text
 from kd_runner.config.settings import Settings
-from kd_runner.datasets import survey
-from kd_runner.datasets.contact_sheet import CLASSES, contact_sheet
+from kd_runner.datasets.decoding.files import ImageFiles
 from kd_runner.datasets.decoding.image_file import ImageFacts, facts
-from kd_runner.datasets.duplicates import Copies, Position, copies_by_digest, digest_of
-from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.folders.tree import decoded_name
+from kd_runner.datasets.inspection import survey
+from kd_runner.datasets.inspection.contact_sheet import CLASSES, contact_sheet
+from kd_runner.datasets.inspection.duplicates import Copies, Position, copies_by_digest, digest_of
+from kd_runner.datasets.inspection.survey import SPLITS, class_counts, count, list_of_names
+from kd_runner.datasets.inspection.unreadable import NOT_READ
 from kd_runner.datasets.splits import Images, Split, Splits
-from kd_runner.datasets.survey import SPLITS, class_counts, count, list_of_names
-from kd_runner.datasets.unreadable import NOT_READ
 from kd_runner.files.run_folder import CONTACT_SHEET
 from kd_runner.formats import cut_end, percent
 from kd_runner.notes import collected_notes

@@ -15,7 +15,7 @@ from kd_runner.config.field_types import OF_TEACHER_AND_STUDENT, ONLINE, Node
 from kd_runner.config.fingerprint import digest
 from kd_runner.config.sections import StudentSettings
 from kd_runner.config.settings import Settings
-from kd_runner.datasets.files import ImageFiles
+from kd_runner.datasets.decoding.files import ImageFiles
 from kd_runner.files.file_digest import file_digest
 from kd_runner.files.stages import BASELINE, STUDENT
 from kd_runner.models.ensemble import Ensemble

@@ -12,7 +12,7 @@ from kd_runner import redaction
 from kd_runner.command_line.unused_in_sweep import sentence
 from kd_runner.config.fingerprint import digest_of_row
 from kd_runner.config.settings import Settings
-from kd_runner.datasets import survey
+from kd_runner.datasets.inspection import survey
 from kd_runner.environment import environment
 from kd_runner.errors import RunFailed, one_line
 from kd_runner.files import atomic

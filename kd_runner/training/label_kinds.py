@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kd_runner.datasets.splits import has_several_labels
+from kd_runner.evaluation.agreement import same_predictions
 from kd_runner.input_pipeline.batches import TrainingBatches
 from kd_runner.process_group import ProcessGroup
 from kd_runner.tensors import mean_kl, one_versus_all
@@ -49,12 +50,12 @@ def _binary_label_loss(recipe: Recipe, batches: TrainingBatches) -> LabelLoss:
 
 def _closeness(student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
     kl = mean_kl(student.log_softmax(1), teacher.log_softmax(1))
-    return {"agreement": (student.argmax(1) == teacher.argmax(1)).float().mean(), "kl_to_teacher": kl}
+    return {"agreement": same_predictions(student, teacher).float().mean(), "kl_to_teacher": kl}
 
 
 def _closeness_of_labels(student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
     kl = mean_kl(one_versus_all(student).log_softmax(1), one_versus_all(teacher).log_softmax(1))
-    return {"agreement": ((student > 0) == (teacher > 0)).float().mean(), "kl_to_teacher": kl}
+    return {"agreement": same_predictions(student, teacher, multi_label=True).float().mean(), "kl_to_teacher": kl}
 
 
 def _binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kd_runner.datasets.unlabelled import UNLABELLED
+from kd_runner.datasets.labels.unlabelled import UNLABELLED
 from kd_runner.training.switches import ClassWeights
 
 

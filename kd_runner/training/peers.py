@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from kd_runner.evaluation.agreement import same_predictions
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import TrainingBatches
 from kd_runner.networks.observed import Observed
@@ -147,7 +148,7 @@ class Peer(Distiller):
         """Agreement with the mean of the other peers, and KL(mean of the others || student) in nats."""
         peer_logits = self.others.of_validation(batch)
         kl = mean_kl(logits.log_softmax(1), peer_logits)
-        return {"agreement_with_peers": (logits.argmax(1) == peer_logits.argmax(1)).float().mean(), "kl_to_peers": kl}
+        return {"agreement_with_peers": same_predictions(logits, peer_logits).float().mean(), "kl_to_peers": kl}
 
 
 class PeerStudents(Peer):

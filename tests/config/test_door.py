@@ -73,7 +73,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
     "kd_runner.sweeps.engines.child.call_function": {"call": "os:system", "words": [f"touch {MARKER}"], "threads": 1},
     "kd_runner.networks.checkpoints.save": {"path": MARKER, "state": {}, "info": {}},
     "kd_runner.files.atomic.write": {"path": MARKER, "content": "x"},
-    "kd_runner.datasets.contact_sheet.write": {"path": MARKER},
+    "kd_runner.datasets.inspection.contact_sheet.write": {"path": MARKER},
     "kd_runner.datasets.folders.archives.unpack": {"archive": "evil.zip", "folder": "."},
     "kd_runner.datasets.decoding.image_cache.load_or_compute": {"path": MARKER},
     "kd_runner.datasets.decoding.image_file.decode": {"path": "/etc/passwd"},

@@ -28,9 +28,9 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 from kd_runner.config.build import build
-from kd_runner.datasets import survey
-from kd_runner.datasets.files import ImageFiles
+from kd_runner.datasets.decoding.files import ImageFiles
 from kd_runner.datasets.image_folder import image_folder
+from kd_runner.datasets.inspection import survey
 from kd_runner.datasets.splits import Split
 from kd_runner.errors import SettingsError
 from kd_runner.notes import collected_notes

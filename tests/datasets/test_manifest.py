@@ -9,10 +9,10 @@ import torch
 from image_folders import mixed_folder, read_images
 from manifests import labelled_images, read, refused, write_manifest
 
-from kd_runner.datasets.files import ImageFiles
+from kd_runner.datasets.decoding.files import ImageFiles
+from kd_runner.datasets.labels.unlabelled import UNLABELLED
 from kd_runner.datasets.splits import Images, Split, Splits
 from kd_runner.datasets.subsets.held_out_groups import without_held_out_groups
-from kd_runner.datasets.unlabelled import UNLABELLED
 from kd_runner.notes import collected_notes
 
 SPLITS = ("train", "val", "test")

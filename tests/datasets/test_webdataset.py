@@ -15,7 +15,7 @@ from packed_cases import write_shard
 from PIL import Image
 
 from kd_runner.config.build import build
-from kd_runner.datasets import survey
+from kd_runner.datasets.inspection import survey
 from kd_runner.datasets.packs import shard_samples
 from kd_runner.datasets.splits import Splits
 from kd_runner.datasets.webdataset import webdataset

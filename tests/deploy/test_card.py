@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kd_runner.datasets.image_input import ImageInput
+from kd_runner.datasets.decoding.image_input import ImageInput
 from kd_runner.deploy.card import CardSources, model_card
 
 HOSTILE = "x](http://e.vil) <script>|\n# Heading\n---\n`rm`\x1b[31m\u202e"

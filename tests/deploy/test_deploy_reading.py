@@ -7,8 +7,8 @@ import pytest
 import torch
 from image_folders import write_image
 
-from kd_runner.datasets.files import PixelSettings
-from kd_runner.datasets.image_input import input_of_images
+from kd_runner.datasets.decoding.files import PixelSettings
+from kd_runner.datasets.decoding.image_input import input_of_images
 from kd_runner.deploy.reading import read_in_batches
 
 SMALL, LARGE = (

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from torch import nn
 
 import kd_runner
-from kd_runner.datasets.image_input import input_of_metadata
+from kd_runner.datasets.decoding.image_input import input_of_metadata
 from kd_runner.deploy.export import exported_check
 from kd_runner.deploy.export.export_formats import MODULES, Format, is_installed
 from kd_runner.deploy.export_command import main

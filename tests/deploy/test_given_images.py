@@ -9,8 +9,8 @@ import torch
 from image_cases import exif, noise
 from PIL import Image
 
-from kd_runner.datasets.files import PixelSettings
-from kd_runner.datasets.image_input import ImageInput, input_of_images
+from kd_runner.datasets.decoding.files import PixelSettings
+from kd_runner.datasets.decoding.image_input import ImageInput, input_of_images
 from kd_runner.deploy.given_images import read_images
 
 RNG = np.random.default_rng(0)

@@ -7,7 +7,7 @@ import json
 
 from exported_cases import MEAN, STD, TINY, run_folder
 
-from kd_runner.datasets.image_input import input_of_images
+from kd_runner.datasets.decoding.image_input import input_of_images
 from kd_runner.deploy.export.exportable import load_exportable
 from kd_runner.deploy.export.metadata import input_in_words, metadata
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from kd_runner.datasets.files import PixelSettings
+from kd_runner.datasets.decoding.files import PixelSettings
 from kd_runner.deploy.export.preprocessing import Preprocessed, in_pictures, input_of
 from kd_runner.deploy.export.quantize import inside
 from kd_runner.input_pipeline.view import View

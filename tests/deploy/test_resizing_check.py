@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from image_folders import write_classes
 
-from kd_runner.datasets.files import ImageFiles, PixelSettings
-from kd_runner.datasets.image_input import input_of_images
+from kd_runner.datasets.decoding.files import ImageFiles, PixelSettings
+from kd_runner.datasets.decoding.image_input import input_of_images
 from kd_runner.deploy.export.export_formats import Runtime
 from kd_runner.deploy.export.preprocessing import Layout
 from kd_runner.deploy.export.resizing import Resized

@@ -13,7 +13,7 @@ from torchvision import transforms
 from torchvision.transforms.v2 import functional as vision
 
 from kd_runner.config.settings import check
-from kd_runner.datasets.files import ImageFiles, PixelSettings
+from kd_runner.datasets.decoding.files import ImageFiles, PixelSettings
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.errors import SettingsError
 from kd_runner.input_pipeline.augmentation import Augmentation

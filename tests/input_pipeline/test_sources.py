@@ -8,7 +8,7 @@ import pytest
 import torch
 from image_folders import noisy_folder
 
-from kd_runner.datasets.files import ImageFiles
+from kd_runner.datasets.decoding.files import ImageFiles
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.datasets.splits import Split
 from kd_runner.errors import RunFailed

@@ -7,14 +7,7 @@ import math
 import pytest
 import torch
 
-from kd_runner.runs.results.chain_result import agreement_of, mean_of_predictions
-
-
-def test_agreement_is_the_share_of_images_with_the_same_class() -> None:
-    logits = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    teacher = torch.tensor([[5.0, 1.0], [1.0, 5.0], [1.0, 5.0], [5.0, 1.0]])
-    assert agreement_of(logits, teacher) == 0.5
-    assert agreement_of(logits, logits) == 1.0
+from kd_runner.runs.results.chain_result import mean_of_predictions
 
 
 def test_the_mean_of_predictions_is_one_of_probabilities_and_not_of_logits() -> None:

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from kd_runner.config.settings import Settings
+from kd_runner.datasets.labels.unlabelled import UNLABELLED, transfer_set
 from kd_runner.datasets.splits import Split
-from kd_runner.datasets.unlabelled import UNLABELLED, transfer_set
 from kd_runner.errors import SettingsError
 from kd_runner.reports.summary import part_of_images
 from kd_runner.runs.assembly import assemble

@@ -253,7 +253,7 @@ PEAK = """
 import resource, sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from kd_runner.datasets.files import ImageFiles, PixelSettings
+from kd_runner.datasets.decoding.files import ImageFiles, PixelSettings
 import torch
 path = Path(sys.argv[1])
 files = ImageFiles(path.parent, [path.name] * 6, torch.zeros(6, dtype=torch.int64), PixelSettings(8, "rgb"))

@@ -10,7 +10,7 @@ from hostile import nothing_happens
 from image_folders import write_image
 from manifests import labelled_images, read, refused, write_manifest
 
-from kd_runner.datasets.files import ImageFiles
+from kd_runner.datasets.decoding.files import ImageFiles
 
 PATHS = (
     "../private/x.png",

@@ -10,8 +10,8 @@ import pytest
 from image_cases import exif, noise
 from PIL import Image
 
-from kd_runner.datasets import survey
 from kd_runner.datasets.image_folder import image_folder
+from kd_runner.datasets.inspection import survey
 from kd_runner.datasets.splits import Splits
 from kd_runner.notes import collected_notes
 

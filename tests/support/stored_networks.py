@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from kd_runner.datasets.decoding.files import PixelSettings
+from kd_runner.datasets.decoding.image_input import RECORD, input_of_images
 from kd_runner.datasets.decoding.pixels import WHITE, Ground
-from kd_runner.datasets.files import PixelSettings
-from kd_runner.datasets.image_input import RECORD, input_of_images
 from kd_runner.models.mlp import mlp
 from kd_runner.networks import checkpoints
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.utils.class_weight import compute_class_weight
 
-from kd_runner.datasets.beside_labels import UNLABELLED
+from kd_runner.datasets.labels.beside_labels import UNLABELLED
 from kd_runner.training.label_loss import LabelLoss, LossWhereLabelled, weights_of_classes
 from kd_runner.training.switches import ClassWeights
 

@@ -20,8 +20,8 @@ from kd_runner.datasets.decoding.conversions import (
     conversion_counts,
     sum_of_counts,
 )
+from kd_runner.datasets.decoding.files import ImageFiles
 from kd_runner.datasets.decoding.image_file import facts
-from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.splits import Split
 from kd_runner.errors import RunFailed
 from kd_runner.files import atomic, contents

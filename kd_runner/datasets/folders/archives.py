@@ -11,7 +11,7 @@ import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from kd_runner.datasets.guarded_file import MOST_HEADERS, GuardedFile, without_compression
+from kd_runner.datasets.folders.guarded_file import MOST_HEADERS, GuardedFile, without_compression
 from kd_runner.files import atomic, contents
 from kd_runner.files.locks import lock_where_possible
 from kd_runner.files.ownership import foreign_reason, keep_others_from_writing

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kd_runner.datasets.decoding.image_file import SUFFIXES
 from kd_runner.datasets.folders.tree import Contents, decoded_name, name_in_list
-from kd_runner.datasets.survey import HEIC, HEIC_REMEDY, count, kinds_in_words, list_of_names
+from kd_runner.datasets.inspection.survey import HEIC, HEIC_REMEDY, count, kinds_in_words, list_of_names
 from kd_runner.datasets.tables.written_labels import WHOLE
 from kd_runner.notes import note
 

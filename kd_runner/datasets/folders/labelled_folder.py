@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kd_runner.datasets.folders.split_folders import split_called
 from kd_runner.datasets.folders.tree import Contents, contents_of, decoded_name, name_in_list
-from kd_runner.datasets.survey import count, list_of_names, note_left_out
+from kd_runner.datasets.inspection.survey import count, list_of_names, note_left_out
 from kd_runner.datasets.tables.table_file import SUFFIXES
 from kd_runner.errors import SettingsError
 from kd_runner.notes import note

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from kd_runner.datasets.folders.class_folders import class_names
 from kd_runner.datasets.folders.split_folders import named_splits, split_called
 from kd_runner.datasets.folders.tree import CLOSED, Contents, contents_of
-from kd_runner.datasets.survey import LeftOut
+from kd_runner.datasets.inspection.survey import LeftOut
 from kd_runner.notes import note
 
 WANTED = "it must hold train/CLASS/* and test/CLASS/*, or CLASS/*, with images"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kd_runner.datasets.folders.tree import Contents
-from kd_runner.datasets.survey import list_of_names
+from kd_runner.datasets.inspection.survey import list_of_names
 from kd_runner.notes import note
 
 # The names that are read, in any case.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kd_runner.datasets.folders.tree import decoded_name
-from kd_runner.datasets.survey import list_of_names
+from kd_runner.datasets.inspection.survey import list_of_names
 from kd_runner.suggestions import did_you_mean
 
 IMAGES, LABELS = ("image", "img"), ("label", "labels")  # names that are taken where several columns could be meant

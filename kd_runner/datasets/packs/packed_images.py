@@ -14,8 +14,8 @@ from typing import IO, Any, Literal, Protocol
 
 import numpy as np
 
+from kd_runner.datasets.decoding.files import ImageFiles
 from kd_runner.datasets.decoding.image_file import PictureFile
-from kd_runner.datasets.files import ImageFiles
 
 
 class Pack(Protocol):

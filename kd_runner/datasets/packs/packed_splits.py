@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 
 from kd_runner.datasets.decoding.conversions import note_conversions
-from kd_runner.datasets.files import ImageFiles
+from kd_runner.datasets.decoding.files import ImageFiles
 from kd_runner.datasets.folders.tree import decoded_name
 from kd_runner.datasets.image_folder import cut_in_words, cut_off, load, settings_without_effect
+from kd_runner.datasets.inspection.survey import LeftOut, Survey, count, list_of_names
+from kd_runner.datasets.inspection.unreadable import NOT_READ, SHOWN, leave_out_unreadable, note_unreadable, reason_of
 from kd_runner.datasets.packs.packed_images import PackedImages
 from kd_runner.datasets.splits import Splits
-from kd_runner.datasets.survey import LeftOut, Survey, count, list_of_names
-from kd_runner.datasets.unreadable import NOT_READ, SHOWN, leave_out_unreadable, note_unreadable, reason_of
 from kd_runner.notes import note
 
 SKIP = "dataset.on_bad_image=skip leaves such out"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kd_runner.datasets.folders.split_folders import READ, split_called
 from kd_runner.datasets.folders.tree import NO_SUFFIX, decoded_name, is_hidden
-from kd_runner.datasets.survey import list_of_names
+from kd_runner.datasets.inspection.survey import list_of_names
 
 SUFFIX = ".tar"
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")

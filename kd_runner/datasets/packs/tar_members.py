@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from kd_runner.datasets.guarded_file import MOST_HEADERS, GuardedFile
+from kd_runner.datasets.folders.guarded_file import MOST_HEADERS, GuardedFile
 
 PADDING = 20 * tarfile.BLOCKSIZE  # zeros at the end of a tar, which writers round up to
 LINK, SPARSE, SPECIAL = "link in a tar", "sparse file in a tar", "special file in a tar"

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kd_runner.datasets.beside_labels import joined_beside_labels, without_weights
-from kd_runner.datasets.files import ImageFiles
+from kd_runner.datasets.decoding.files import ImageFiles
 from kd_runner.datasets.folders.tree import name_in_list
+from kd_runner.datasets.inspection.survey import SPLITS, count, list_of_names
+from kd_runner.datasets.labels.beside_labels import joined_beside_labels, without_weights
+from kd_runner.datasets.labels.unlabelled import join_images
 from kd_runner.datasets.splits import Images, Split, Splits, cut_indices
-from kd_runner.datasets.survey import SPLITS, count, list_of_names
-from kd_runner.datasets.unlabelled import join_images
 from kd_runner.notes import note
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import torch
 
+from kd_runner.datasets.inspection.survey import count
 from kd_runner.datasets.splits import Splits
-from kd_runner.datasets.survey import count
 from kd_runner.notes import note
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kd_runner.datasets.folders.tree import decoded_name
-from kd_runner.datasets.several_labels import names_in_cell
-from kd_runner.datasets.survey import count, list_of_names
+from kd_runner.datasets.inspection.survey import count, list_of_names
+from kd_runner.datasets.labels.multi_label import names_in_cell
 from kd_runner.notes import note
 
 SHOWN = 3  # cells in one message

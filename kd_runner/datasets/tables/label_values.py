@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from kd_runner.datasets.folders.tree import decoded_name, name_in_list
-from kd_runner.datasets.survey import count, list_of_names
+from kd_runner.datasets.inspection.survey import count, list_of_names
 from kd_runner.datasets.tables.written_labels import (
     WHOLE,
     note_decimals,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from kd_runner.datasets.folders.labelled_folder import LabelledPictures, note_missing, similar_class
 from kd_runner.datasets.folders.tree import decoded_name, name_in_list
-from kd_runner.datasets.several_labels import label_matrix
-from kd_runner.datasets.survey import count, list_of_names
+from kd_runner.datasets.inspection.survey import count, list_of_names
+from kd_runner.datasets.labels.multi_label import label_matrix
 from kd_runner.datasets.tables.named_files import NamedFiles, named_files, similar_file
 from kd_runner.datasets.tables.named_parts import ordered_classes
 from kd_runner.datasets.tables.rows import (

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from kd_runner.datasets.folders.tree import decoded_name
-from kd_runner.datasets.survey import list_of_names
+from kd_runner.datasets.inspection.survey import list_of_names
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 WINDOWS_ROOT = re.compile(r"[A-Za-z]:[\\/]|\\\\")

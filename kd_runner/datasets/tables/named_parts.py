@@ -9,11 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kd_runner.datasets.files import ImageFiles, PixelSettings
+from kd_runner.datasets.decoding.files import ImageFiles, PixelSettings
 from kd_runner.datasets.folders.class_folders import note_similar_names
 from kd_runner.datasets.folders.tree import decoded_name, name_in_list
-from kd_runner.datasets.several_labels import label_matrix
-from kd_runner.datasets.survey import SPLITS, LeftOut, count, list_of_names
+from kd_runner.datasets.inspection.survey import SPLITS, LeftOut, count, list_of_names
+from kd_runner.datasets.inspection.unreadable import SHOWN
+from kd_runner.datasets.labels.multi_label import label_matrix
+from kd_runner.datasets.labels.unlabelled import UNLABELLED
 from kd_runner.datasets.tables.label_cells import note_without_labels
 from kd_runner.datasets.tables.named_files import NamedFiles, named_files, similar_file
 from kd_runner.datasets.tables.rows import (
@@ -28,8 +30,6 @@ from kd_runner.datasets.tables.rows import (
     refuse_split_groups,
 )
 from kd_runner.datasets.tables.written_labels import note_missing_words
-from kd_runner.datasets.unlabelled import UNLABELLED
-from kd_runner.datasets.unreadable import SHOWN
 from kd_runner.notes import note
 
 WITHOUT_LABELS = "unlabelled"  # the part of the images without labels, beside the splits

@@ -10,7 +10,7 @@ from typing import Any
 
 from kd_runner.datasets.folders.split_folders import NAMES, split_called
 from kd_runner.datasets.folders.tree import decoded_name
-from kd_runner.datasets.survey import count, list_of_names
+from kd_runner.datasets.inspection.survey import count, list_of_names
 from kd_runner.datasets.tables.label_cells import check_cells, labels_in_cell
 from kd_runner.datasets.tables.table_file import PARQUET, Table
 from kd_runner.datasets.tables.written_labels import note_decimals, with_decimals, without_decimals

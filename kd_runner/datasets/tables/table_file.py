@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_runner.datasets.folders.tree import decoded_name
-from kd_runner.datasets.survey import list_of_names
+from kd_runner.datasets.inspection.survey import list_of_names
 
 DELIMITERS = (",", ";", "\t")
 CSV, PARQUET = (".csv", ".tsv"), (".parquet", ".pq")

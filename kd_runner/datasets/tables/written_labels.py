@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 
 from kd_runner.datasets.folders.tree import name_in_list
-from kd_runner.datasets.survey import count, list_of_names
+from kd_runner.datasets.inspection.survey import count, list_of_names
 from kd_runner.notes import note
 
 WHOLE = re.compile(r"-?\d+(\.0*)?", re.ASCII)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from kd_runner.datasets.image_input import ImageInput, input_of_metadata
+from kd_runner.datasets.decoding.image_input import ImageInput, input_of_metadata
 from kd_runner.deploy.model_files import model_file
 from kd_runner.errors import SettingsError
 from kd_runner.files.run_folder import SETTINGS

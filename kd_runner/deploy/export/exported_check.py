@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from kd_runner.datasets.splits import has_several_labels
 from kd_runner.deploy.export.export_formats import Runtime
+from kd_runner.evaluation.agreement import agreement_of
 from kd_runner.evaluation.multi_label_metrics import mean_average_precision
 from kd_runner.formats import percent
 
@@ -109,12 +110,6 @@ def compare(
         network_latency,
         (from_network.amax(0) - from_network.amin(0)).max().item(),
     )
-
-
-def agreement_of(first: Tensor, second: Tensor, several_labels: bool) -> float:
-    """The share of images, or of images and labels, of which both logits [N, K] say the same."""
-    same = (first > 0) == (second > 0) if several_labels else first.argmax(1) == second.argmax(1)
-    return same.double().mean().item()
 
 
 def _score(logits: Tensor, labels: Tensor) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kd_runner.datasets.image_input import ImageInput
+from kd_runner.datasets.decoding.image_input import ImageInput
 from kd_runner.deploy.export.export_formats import INT8, SAMPLE, Export, Format, Runtime, format_of
 from kd_runner.deploy.export.exportable import Exportable, load_exportable
 from kd_runner.deploy.export.exported_check import CHUNK, Check, compare, refusal

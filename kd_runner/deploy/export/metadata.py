@@ -12,7 +12,7 @@ import torch
 
 from kd_runner import __version__
 from kd_runner.config.fingerprint import names_a_place
-from kd_runner.datasets.image_input import ImageInput
+from kd_runner.datasets.decoding.image_input import ImageInput
 from kd_runner.deploy.export.exportable import Exportable
 from kd_runner.deploy.export.preprocessing import Layout
 from kd_runner.deploy.model_files import FILES

@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from kd_runner.datasets.files import ImageFiles, PixelSettings
-from kd_runner.datasets.image_input import ImageInput
+from kd_runner.datasets.decoding.files import ImageFiles, PixelSettings
+from kd_runner.datasets.decoding.image_input import ImageInput
 from kd_runner.deploy.export.export_formats import Runtime
-from kd_runner.deploy.export.exported_check import agreement_of
 from kd_runner.deploy.export.preprocessing import Layout, in_pictures
 from kd_runner.deploy.run_images import RunImages
+from kd_runner.evaluation.agreement import agreement_of
 from kd_runner.formats import percent
 
 PICTURES = 100  # of the test, from all over it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kd_runner.config.settings import Settings
-from kd_runner.datasets.survey import count
+from kd_runner.datasets.inspection.survey import count
 from kd_runner.errors import SettingsError
 from kd_runner.notes import note
 from kd_runner.runs.data import Data

@@ -22,7 +22,7 @@ from kd_runner.config.build import names_of, takes
 from kd_runner.config.field_types import ASKED, ONLINE
 from kd_runner.config.sections import DistillationSettings, ExtraTeacherSettings, TeacherSettings
 from kd_runner.config.settings import Settings
-from kd_runner.datasets.files import ImageFiles
+from kd_runner.datasets.decoding.files import ImageFiles
 from kd_runner.datasets.folders.archives import is_archive
 from kd_runner.datasets.packs.packed_images import PackedImages
 from kd_runner.distillation.crd import CRD

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from kd_runner.comparison.chance import share_of
+from kd_runner.evaluation.agreement import agreement_of
 from kd_runner.evaluation.cost import cost
 from kd_runner.evaluation.metrics import classification_metrics
 from kd_runner.evaluation.predictions import Predictions
@@ -85,11 +86,6 @@ def _record(
         "seconds": state.seconds_of_links[link.stage],
         "checkpoint": str(link.path),
     }
-
-
-def agreement_of(logits: Tensor, of_teacher: Tensor) -> float:
-    """The share of images on which a network predicts its teacher's class."""
-    return float((logits.argmax(1) == of_teacher.argmax(1)).double().mean())
 
 
 def _ensemble(stages: Sequence[str], logits: Mapping[str, Tensor], labels: Tensor) -> dict[str, Any] | None:

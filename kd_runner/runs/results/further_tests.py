@@ -12,14 +12,14 @@ from torch import nn
 
 from kd_runner.config.settings import Settings
 from kd_runner.datasets.decoding.conversions import note_conversions
+from kd_runner.datasets.decoding.files import ImageFiles
 from kd_runner.datasets.decoding.image_cache import count_conversions, decode_all
 from kd_runner.datasets.decoding.image_file import MAX_PIXELS
-from kd_runner.datasets.files import ImageFiles
+from kd_runner.datasets.decoding.image_input import input_of_images
 from kd_runner.datasets.folders.labelled_folder import labelled_folder
-from kd_runner.datasets.image_input import input_of_images
+from kd_runner.datasets.inspection.survey import count, list_of_names
+from kd_runner.datasets.inspection.unreadable import reason_of, unreadable_indices
 from kd_runner.datasets.splits import Images, Splits
-from kd_runner.datasets.survey import count, list_of_names
-from kd_runner.datasets.unreadable import reason_of, unreadable_indices
 from kd_runner.errors import SettingsError
 from kd_runner.evaluation.metrics import classification_metrics, pair_metrics
 from kd_runner.evaluation.predictions import Predictions, predict

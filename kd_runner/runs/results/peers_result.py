@@ -8,13 +8,14 @@ from typing import Any
 import torch
 
 from kd_runner.comparison.chance import share_of
+from kd_runner.evaluation.agreement import agreement_of
 from kd_runner.evaluation.cost import cost
 from kd_runner.evaluation.metrics import classification_metrics
 from kd_runner.evaluation.predictions import Predictions
 from kd_runner.files.stages import BASELINE, STUDENT
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.parts import Parts
-from kd_runner.runs.results.chain_result import OF_NETWORKS, agreement_of, mean_of_predictions
+from kd_runner.runs.results.chain_result import OF_NETWORKS, mean_of_predictions
 from kd_runner.runs.results.evaluation import images_seen
 from kd_runner.runs.stages.chain import Taught
 from kd_runner.training.precision import computes_with_fewer_bits

@@ -15,9 +15,9 @@ from kd_runner.clock import run_seconds
 from kd_runner.config.build import build, source_digest
 from kd_runner.config.fingerprint import digest
 from kd_runner.config.settings import Settings
+from kd_runner.datasets.labels.unlabelled import UNLABELLED, TransferSet
 from kd_runner.datasets.made_images import ImageMaker, Source
 from kd_runner.datasets.splits import Split
-from kd_runner.datasets.unlabelled import UNLABELLED, TransferSet
 from kd_runner.errors import SettingsError
 from kd_runner.input_pipeline.view import View
 from kd_runner.networks import checkpoints

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from kd_runner.config.settings import Settings
+from kd_runner.datasets.inspection.survey import count
+from kd_runner.datasets.inspection.unreadable import way_around
+from kd_runner.datasets.labels.unlabelled import TransferSet, join_images, transfer_set, unlabelled_folder
 from kd_runner.datasets.splits import Images, Split, Splits
-from kd_runner.datasets.survey import count
-from kd_runner.datasets.unlabelled import TransferSet, join_images, transfer_set, unlabelled_folder
-from kd_runner.datasets.unreadable import way_around
 from kd_runner.errors import SettingsError
 from kd_runner.randomness import derived_seed
 

@@ -12,8 +12,8 @@ from image_folders import mixed_folder, noisy_folder, read
 from jobs import CONTEXT
 from PIL import Image
 
+from kd_runner.datasets.decoding.files import ImageFiles, PixelSettings
 from kd_runner.datasets.decoding.image_cache import count_conversions, decode_all, load_or_compute
-from kd_runner.datasets.files import ImageFiles, PixelSettings
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.datasets.splits import Splits
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from image_folders import read, refused, sizes, write_classes, write_image
 
-from kd_runner.datasets import survey
 from kd_runner.datasets.folders.layout import layout_of
+from kd_runner.datasets.inspection import survey
 
 
 def test_pictures_beside_the_class_folders_are_counted(tmp_path: Path) -> None:

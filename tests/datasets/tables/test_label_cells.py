@@ -14,8 +14,8 @@ import torch
 from image_folders import write_image
 from manifests import labelled_images, read, refused, write_manifest
 
-from kd_runner.datasets.files import ImageFiles
-from kd_runner.datasets.several_labels import names_in_cell
+from kd_runner.datasets.decoding.files import ImageFiles
+from kd_runner.datasets.labels.multi_label import names_in_cell
 from kd_runner.datasets.splits import Splits
 from kd_runner.datasets.tables.label_cells import check_cells, labels_in_cell
 from kd_runner.deploy.evaluate_command import main as evaluate

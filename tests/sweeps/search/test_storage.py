@@ -97,7 +97,7 @@ def test_a_search_stays_where_it_is(tmp_path: Path) -> None:
 
 def test_a_typed_password_is_in_no_record() -> None:
     """The record of how a search was started has its address, which the report shows."""
-    from hydra_plugins.kd_runner.sweepers import start_record
+    from kd_runner.command_line.sweep_start import start_record
 
     for storage, shown in (
         ("mysql+pymysql://person:it's:c@ret@h/study", "mysql+pymysql://person:***@h/study"),

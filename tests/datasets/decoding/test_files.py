@@ -12,7 +12,7 @@ import torch
 from image_folders import mixed_folder, read_images
 from PIL import Image
 
-from kd_runner.datasets.files import ImageFiles, PixelSettings
+from kd_runner.datasets.decoding.files import ImageFiles, PixelSettings
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.datasets.splits import Split
 

@@ -30,8 +30,8 @@ from kd_runner.formats import number_of
 from kd_runner.notes import note
 
 if TYPE_CHECKING:
-    from kd_runner.datasets.duplicates import Copies
-    from kd_runner.datasets.files import ImageFiles
+    from kd_runner.datasets.decoding.files import ImageFiles
+    from kd_runner.datasets.inspection.duplicates import Copies
     from kd_runner.datasets.splits import Splits
 
 IN_WORDS = {

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from kd_runner.datasets.decoding.files import PixelSettings
 from kd_runner.datasets.decoding.image_file import MAX_PIXELS
-from kd_runner.datasets.files import PixelSettings
-from kd_runner.datasets.image_input import RECORD, ImageInput, input_of_images, input_of_metadata
+from kd_runner.datasets.decoding.image_input import RECORD, ImageInput, input_of_images, input_of_metadata
 
 ABOUT = {"image_shape": [3, 8, 6], "classes": ["cat", "dog"], "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]}
 

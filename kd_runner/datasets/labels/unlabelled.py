@@ -12,21 +12,21 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from kd_runner.datasets.beside_labels import UNLABELLED, joined_beside_labels
 from kd_runner.datasets.decoding.conversions import note_conversions
+from kd_runner.datasets.decoding.files import ImageFiles, PixelSettings
 from kd_runner.datasets.decoding.image_cache import count_conversions, decode_all
 from kd_runner.datasets.decoding.image_file import MAX_PIXELS, SUFFIXES
-from kd_runner.datasets.files import ImageFiles, PixelSettings
 from kd_runner.datasets.folders.tree import contents_of
-from kd_runner.datasets.packs.packed_images import PackedImages
-from kd_runner.datasets.splits import Images, Split
-from kd_runner.datasets.survey import note_left_out
-from kd_runner.datasets.unreadable import (
+from kd_runner.datasets.inspection.survey import note_left_out
+from kd_runner.datasets.inspection.unreadable import (
     leave_out_unreadable,
     note_unreadable,
     number_unreadable,
     refuse_unreadable,
 )
+from kd_runner.datasets.labels.beside_labels import UNLABELLED, joined_beside_labels
+from kd_runner.datasets.packs.packed_images import PackedImages
+from kd_runner.datasets.splits import Images, Split
 
 COLORS = {1: "gray", 3: "rgb"}
 

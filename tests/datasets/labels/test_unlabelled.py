@@ -10,8 +10,8 @@ import torch
 from batch_cases import split
 from PIL import Image
 
-from kd_runner.datasets.files import ImageFiles
-from kd_runner.datasets.unlabelled import UNLABELLED, transfer_set, unlabelled_folder
+from kd_runner.datasets.decoding.files import ImageFiles
+from kd_runner.datasets.labels.unlabelled import UNLABELLED, transfer_set, unlabelled_folder
 from kd_runner.notes import collected_notes
 
 

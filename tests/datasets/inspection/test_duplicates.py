@@ -8,9 +8,9 @@ import pytest
 import torch
 from image_folders import read, write_classes, write_image
 
-from kd_runner.datasets import survey
-from kd_runner.datasets.duplicates import copies_by_digest
-from kd_runner.datasets.files import ImageFiles
+from kd_runner.datasets.decoding.files import ImageFiles
+from kd_runner.datasets.inspection import survey
+from kd_runner.datasets.inspection.duplicates import copies_by_digest
 from kd_runner.datasets.splits import Split, Splits
 
 

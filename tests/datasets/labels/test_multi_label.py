@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from kd_runner.datasets.several_labels import label_matrix, labels_of_array, names_in_cell
+from kd_runner.datasets.inspection.survey import class_counts, labels_per_image, line
+from kd_runner.datasets.labels.multi_label import label_matrix, labels_of_array, names_in_cell
 from kd_runner.datasets.splits import Split, Splits, cut, share_of_each_class
-from kd_runner.datasets.survey import class_counts, labels_per_image, line
 
 
 def test_names_of_a_cell_are_between_bars_or_semicolons() -> None:

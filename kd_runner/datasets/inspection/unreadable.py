@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
+from kd_runner.datasets.decoding.files import ImageFiles
 from kd_runner.datasets.decoding.image_cache import cache_file, load_or_compute
-from kd_runner.datasets.files import ImageFiles
 from kd_runner.datasets.folders.tree import decoded_name
-from kd_runner.datasets.survey import list_of_names
+from kd_runner.datasets.inspection.survey import list_of_names
 from kd_runner.notes import note
 
 SKIP = "dataset.on_bad_image=skip"

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from image_folders import read, sizes, write_classes
 
-from kd_runner.datasets import survey
+from kd_runner.datasets.inspection import survey
 from kd_runner.datasets.splits import Split, Splits
 from kd_runner.notes import collected_notes
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from image_folders import read, sizes, write_classes, write_image, write_plain_classes
 
-from kd_runner.datasets import survey
-from kd_runner.datasets.files import ImageFiles, PixelSettings
-from kd_runner.datasets.unreadable import (
+from kd_runner.datasets.decoding.files import ImageFiles, PixelSettings
+from kd_runner.datasets.inspection import survey
+from kd_runner.datasets.inspection.unreadable import (
     check_training_classes,
     leave_out_unreadable,
     number_unreadable,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from kd_runner.datasets.contact_sheet import EXAMPLES, contact_sheet, corner_of, shown_side
+from kd_runner.datasets.inspection.contact_sheet import EXAMPLES, contact_sheet, corner_of, shown_side
 from kd_runner.datasets.splits import Split
 
 

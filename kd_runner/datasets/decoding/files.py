@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from kd_runner.datasets.beside_labels import beside_labels_at
 from kd_runner.datasets.decoding.image_file import MAX_PIXELS, ImageFacts, PictureFile, open_picture
 from kd_runner.datasets.decoding.pixels import WHITE, Color, Ground, middle_of
+from kd_runner.datasets.labels.beside_labels import beside_labels_at
 
 DECODER = 2  # raise by one when the same file becomes other bytes: caches made before are then no longer used
 

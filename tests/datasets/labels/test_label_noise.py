@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from kd_runner.datasets.label_noise import noisy_labels
+from kd_runner.datasets.labels.label_noise import noisy_labels
 
 
 def test_the_share_of_labels_changes_and_each_to_another_class() -> None:

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from kd_runner.datasets.decoding.files import PixelSettings
 from kd_runner.datasets.decoding.pixels import Color, parse_background
-from kd_runner.datasets.files import PixelSettings
 
 RECORD = "input"  # the item of a file's metadata that holds `ImageInput.record()`
 COLORS: dict[int, Color] = {1: "gray", 3: "rgb"}

@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 from batch_cases import split
 
-from kd_runner.datasets.beside_labels import UNLABELLED, weights_with_mean_one, without_weights
+from kd_runner.datasets.labels.beside_labels import UNLABELLED, weights_with_mean_one, without_weights
+from kd_runner.datasets.labels.unlabelled import join_images
 from kd_runner.datasets.splits import cut
-from kd_runner.datasets.unlabelled import join_images
 
 
 def test_a_part_has_the_weights_and_groups_of_its_images() -> None:

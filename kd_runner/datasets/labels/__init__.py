@@ -1,0 +1,1 @@
+"""Labels: several for an image, none, wrong ones on purpose, and what an image has beside its label."""
