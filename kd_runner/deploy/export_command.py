@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kd_runner.closed_output import Parser, may_be_closed
 from kd_runner.deploy.commands import add_network_argument, run_command, say, trust_packages
+from kd_runner.deploy.model_files import model_file
 from kd_runner.errors import COMPLETED, SettingsError
 from kd_runner.files.home import typed_path, typed_run
 from kd_runner.files.stages import STUDENT
@@ -79,6 +80,8 @@ def export(arguments: argparse.Namespace) -> int:
         SettingsError: it cannot be written; the message says why.
         RunFailed: it was written, is not what the network is, and was removed.
     """
+    if not model_file(arguments.source, arguments.network).exists():  # what is wrong with the source is said first
+        raise SettingsError(f"{arguments.source} must be the folder of a run or a file of weights, there is nothing")
     check_words(arguments)
     trust_packages(arguments.trust)
     files: list[Path] = []

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from kd_runner.datasets.decoding.files import ImageFiles
 from kd_runner.deploy.stored_data import read_stored_data
+from kd_runner.files import tolerant_json
+from kd_runner.files.run_folder import RESULT
 from kd_runner.input_pipeline.sources import Source, source_of
 from kd_runner.notes import collected_notes
 
@@ -60,7 +62,9 @@ def images_of_run(
         SettingsError: the settings or the images cannot be read.
     """
     with ExitStack() as stack:
-        stack.enter_context(collected_notes())
+        notes = stack.enter_context(collected_notes())
+        # What the run has said of its images is not said again; what is new is.
+        notes += tolerant_json.texts(tolerant_json.json_of(folder / RESULT)[0].get("notes"))
         test = stack.enter_context(read_stored_data(folder, trust, root))
         files = None
         if with_files and test.splits.pixels is not None:

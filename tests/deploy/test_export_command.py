@@ -304,6 +304,11 @@ def test_a_source_that_is_none_is_one_line(tmp_path, capsys):
     (tmp_path / "text.safetensors").write_text("hello")
     (tmp_path / "empty").mkdir()
     assert "is not the folder of a run" in refused(capsys, tmp_path / "empty", "--format", "safetensors")
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "sweep.json").write_text("{}")
+    for words in ((), ("--format", "safetensors")):  # before a word that lacks
+        assert f"{tmp_path}/sweep is the folder of a sweep: name the" in refused(capsys, tmp_path / "sweep", *words)
+        assert "there is nothing" in refused(capsys, tmp_path / "nothing", *words)
     assert "text.safetensors" in refused(capsys, tmp_path / "text.safetensors", "--format", "safetensors")
     assert "nothing" in refused(capsys, tmp_path / "nothing", "--format", "safetensors")
     line = refused(capsys, tmp_path / "text.safetensors", "--format", "safetensors", "--network", "student")

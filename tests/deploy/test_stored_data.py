@@ -171,3 +171,19 @@ def test_a_file_of_class_names_elsewhere_is_not_read_and_the_names_of_the_run_st
     (tmp_path / "analysis.json").write_text(json.dumps({"classes": ["ant", "bee"]}))
     with read_stored_data(tmp_path) as test:
         assert list(test.splits.classes) == ["ant", "bee"]
+
+
+def test_what_the_run_has_noted_of_its_images_is_not_noted_again(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "data" / "a" / "readme.txt").touch()
+    with images_of_run(folder):
+        assert "1 file under" in caplog.text
+    caplog.clear()
+    said = f"1 file under {folder}/data left out: 1 .txt, in a (1)"
+    (folder / "result.json").write_text(json.dumps({"notes": [said]}))
+    with images_of_run(folder):
+        assert "1 file under" not in caplog.text
+    (folder / "data" / "a" / "more.txt").touch()  # which is new
+    with images_of_run(folder):
+        assert "2 files under" in caplog.text
