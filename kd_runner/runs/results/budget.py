@@ -91,77 +91,94 @@ def batch_sizes(images: int, batch_size: int) -> Counter[int]:
     return Counter({size: count for size, count in ((batch_size, full), (remainder, int(remainder > 0))) if count})
 
 
-def label_passes(
-    network: Literal["student", "teacher"],
-    epochs: int,
-    images: int,
-    batch_size: int,
-    validation: int,
-    attack: Attack | None = None,
-    budget: StepBudget | None = None,
-) -> Passes:
+@dataclass(frozen=True)
+class StageLength:
+    """How long a stage trains.
+
+    Args:
+        epochs: The number of epochs that were planned.
+        images, validation: Number of training images, and of validation images.
+        trained: The number of epochs that were trained of the planned ones; None for all.
+        budget: The steps of the stage, where its epochs are parts of them.
+        accumulate: The number of batches whose gradients make a step of the optimizer; 1 with a budget.
+    """
+
+    epochs: int
+    images: int
+    batch_size: int
+    validation: int
+    trained: int | None = None
+    budget: StepBudget | None = None
+    accumulate: int = 1
+
+    @property
+    def trained_epochs(self) -> int:
+        """The number of epochs that were trained."""
+        return self.epochs if self.trained is None else self.trained
+
+    def steps(self, epochs: int, batches: int) -> int:
+        """The number of steps of so many epochs, each a pass of `batches` or a part of the budget."""
+        return epochs * batches if self.budget is None else self.budget.before(epochs)
+
+    def images_of(self, steps: int) -> int:
+        """The number of training images in so many steps."""
+        return images_of_steps(steps, self.images, self.batch_size)
+
+
+@dataclass(frozen=True)
+class StudentStep:
+    """What each step of a student beside a teacher asks for.
+
+    Args:
+        by_loss: True where the gradient of each of two losses is computed by itself.
+        filled: True where a last, smaller batch is filled up on its way through the teacher (`OnlineTeacher`).
+        attack: The attack on the images.
+        has_clean_view: True where the student is shown attacked images as they are, too.
+    """
+
+    by_loss: bool = False
+    filled: bool = False
+    attack: Attack | None = None
+    has_clean_view: bool = False
+
+
+def label_passes(network: Literal["student", "teacher"], length: StageLength, attack: Attack | None = None) -> Passes:
     """The passes of a stage on labels alone.
 
     Args:
         network: The network that trains.
-        images, validation: Number of training images, and of validation images.
         attack: The attack on its images.
-        budget: The steps of the stage, where its epochs are parts of them.
     """
-    steps = _steps(epochs, batch_sizes(images, batch_size).total(), budget)
-    seen = images_of_steps(steps, images, batch_size)
-    counts = {"forwards": seen, "backwards": seen, "validations": epochs * validation}
+    epochs = length.trained_epochs
+    steps = length.steps(epochs, batch_sizes(length.images, length.batch_size).total())
+    seen = length.images_of(steps)
+    counts = {"forwards": seen, "backwards": seen, "validations": epochs * length.validation}
     counts |= {"attacks": seen * attack.steps} if attack is not None else {}
     return Passes(seen, **{f"{network}_{name}": count for name, count in counts.items()})  # type: ignore[arg-type]
 
 
-def distillation_passes(
-    modes: Sequence[Mode],
-    epochs: int,
-    images: int,
-    batch_size: int,
-    validation: int,
-    by_loss: bool = False,
-    filled: bool = False,
-    trained: int | None = None,
-    attack: Attack | None = None,
-    has_clean_view: bool = False,
-    budget: StepBudget | None = None,
-    accumulate: int = 1,
-) -> Passes:
-    """The passes of a student's stage with a teacher.
-
-    Args:
-        images, validation: Number of training images, and of validation images.
-        by_loss: True where the gradient of each of two losses is computed by itself.
-        filled: True where a last, smaller batch is filled up on its way through the teacher (`OnlineTeacher`).
-        trained: The number of epochs that were trained of the planned `epochs`; None for all.
-        attack: The attack on the images.
-        has_clean_view: True where the student is shown attacked images as they are, too.
-        budget: The steps of the stage, where its epochs are parts of them.
-        accumulate: The number of batches whose gradients make a step of the optimizer; 1 with a budget.
-    """
+def distillation_passes(modes: Sequence[Mode], length: StageLength, step: StudentStep) -> Passes:
+    """The passes of a student's stage with a teacher."""
     active = [mode for mode in modes if mode.weight > 0]
     views = 2 if strong_view(active) else 1
-    sizes = batch_sizes(images, batch_size)
+    sizes = batch_sizes(length.images, length.batch_size)
     order = [size for size, count in sizes.items() for _ in range(count)]  # a smaller batch is the last of an epoch
-    plan = StepPlan(len(order), sum(order), batch_size, accumulate)
-    updates = _steps(epochs, plan.steps_per_epoch, budget)  # that were planned: weights follow their share
-    epochs = epochs if trained is None else trained
-    steps = _steps(epochs, len(order), budget)
+    plan = StepPlan(len(order), sum(order), length.batch_size, length.accumulate)
+    updates = length.steps(length.epochs, plan.steps_per_epoch)  # that were planned: weights follow their share
+    steps = length.steps(length.trained_epochs, len(order))
     constant = not any(mode.warmup or mode.init_share for mode in active)
-    seen = (2 if has_clean_view else views) * images_of_steps(steps, images, batch_size)
-    asks_teacher = attack is not None and attack.objective == "teacher"
+    seen = (2 if step.has_clean_view else views) * length.images_of(steps)
+    asks_teacher = step.attack is not None and step.attack.objective == "teacher"
     whole_passes, more_steps = divmod(steps, len(order))
     teacher, backwards, losses = 0, seen, Counter[tuple[str, int]]()
     # Where nothing changes over the stage, one pass over the images stands for all.
-    for step in range(min(len(order), steps) if constant else steps):
-        size, times = order[step % len(order)], whole_passes + (step < more_steps) if constant else 1
-        progress = plan.step_of(step) / updates
+    for number in range(min(len(order), steps) if constant else steps):
+        size, times = order[number % len(order)], whole_passes + (number < more_steps) if constant else 1
+        progress = plan.step_of(number) / updates
         taking_part, is_without_labels = modes_at(active, progress), any(progress < mode.init_share for mode in active)
         if asks_teacher or any(mode.needs.uses_teacher for mode in taking_part):
-            teacher += times * views * (order[0] if filled else size)
-        if by_loss and taking_part and not is_without_labels:
+            teacher += times * views * (order[0] if step.filled else size)
+        if step.by_loss and taking_part and not is_without_labels:
             backwards += times * (views if strong_view(taking_part) else 1) * size
         losses.update({(mode.key, size): times for mode in taking_part})
     return Passes(
@@ -169,16 +186,11 @@ def distillation_passes(
         student_forwards=seen,
         student_backwards=backwards,
         teacher_forwards=teacher,
-        student_validations=epochs * validation,
-        teacher_validations=validation,  # a teacher does not change: its first answer stands
+        student_validations=length.trained_epochs * length.validation,
+        teacher_validations=length.validation,  # a teacher does not change: its first answer stands
         losses=losses,
-        **attack_passes(attack, images_of_steps(steps, images, batch_size)),
+        **attack_passes(step.attack, length.images_of(steps)),
     )
-
-
-def _steps(epochs: int, batches: int, budget: StepBudget | None) -> int:
-    """The number of steps of so many epochs, each a pass of `batches` or a part of the budget."""
-    return epochs * batches if budget is None else budget.before(epochs)
 
 
 def attack_passes(attack: Attack | None, images: int) -> dict[str, int]:
@@ -226,33 +238,23 @@ def passes_of(
         if not section.is_trained:
             return Passes()
         assert section.epochs is not None
-        counts = (trained.get(stage, section.epochs), images, settings.batch_size, validation)
-        return label_passes("teacher", *counts, attack_of(settings, stage))
+        length = StageLength(section.epochs, images, settings.batch_size, validation, trained.get(stage))
+        return label_passes("teacher", length, attack_of(settings, stage))
     budget = step_budget(settings)
     epochs = settings.student.epochs if budget is None else budget.parts
+    length = StageLength(epochs, images, settings.batch_size, validation, trained.get(stage), budget)
     if stage == BASELINE:
-        counts = (trained.get(stage, epochs), images, settings.batch_size, validation)
-        return label_passes("student", *counts, attack_of(settings, stage), budget)
+        return label_passes("student", length, attack_of(settings, stage))
     attack = attack_of(settings, STUDENT)
-    passes = distillation_passes(
-        modes,
-        epochs=epochs,
-        images=images,
-        batch_size=settings.batch_size,
-        validation=validation,
-        by_loss=by_loss,
-        filled=not looks_into_teacher(modes, settings),
-        trained=trained.get(STUDENT),
-        attack=attack,
-        has_clean_view=attack is not None and clean_view(modes, settings.distillation.label_weight),
-        budget=budget,
-        accumulate=settings.trainer.accumulate_grad_batches,
-    )
+    has_clean_view = attack is not None and clean_view(modes, settings.distillation.label_weight)
+    step = StudentStep(by_loss, not looks_into_teacher(modes, settings), attack, has_clean_view)
+    length = replace(length, trained=trained.get(STUDENT), accumulate=settings.trainer.accumulate_grad_batches)
+    passes = distillation_passes(modes, length, step)
     if not settings.finetune.epochs:
         return passes
-    finetuned, images = trained.get(FINETUNE, settings.finetune.epochs), len(data.images_of(FINETUNE))
-    attack = attack_of(settings, FINETUNE)
-    return passes + label_passes("student", finetuned, images, settings.batch_size, validation, attack)
+    counts = (settings.finetune.epochs, len(data.images_of(FINETUNE)), settings.batch_size, validation)
+    length = StageLength(*counts, trained.get(FINETUNE))
+    return passes + label_passes("student", length, attack_of(settings, FINETUNE))
 
 
 def budget_of(
@@ -355,9 +357,8 @@ def _section_of_student(
     passes = passes_of(STUDENT, parts.settings, parts.modes, parts.data, by_loss, trained)
     if peers:
         finetuned = trained.get(FINETUNE, parts.settings.finetune.epochs)
-        afterwards = label_passes(
-            "student", finetuned, len(parts.data.images_of(FINETUNE)), parts.settings.batch_size, 0
-        )
+        length = StageLength(finetuned, len(parts.data.images_of(FINETUNE)), parts.settings.batch_size, validation=0)
+        afterwards = label_passes("student", length)
         passes = passes.among_peers(peers, passes.images - afterwards.images if says_again else 0)
     costs = {
         "student": _macs(passes, "student", student),
