@@ -102,6 +102,7 @@ class Data:
         source, seed, views = self.source("student"), recipe.batches_seed, self.replayed_views
         lacks_labels = taught and self.transfer is not None
         if taught and self.transfer is not None:
+            assert not self.transfer.is_blank, "images are made before they are learned from"
             source, part = self.source("transfer"), Part(self.transfer.numbers, self.transfer.of)
         return TrainingBatches(
             source,

@@ -16,13 +16,16 @@ from kd_runner.training.switches import ClassWeights
 def weights_of_classes(asked: ClassWeights, labels: Tensor, classes: int) -> Tensor:
     """Weights of the classes, float32 [K], whose mean over the images is 1, so that the loss keeps its size.
 
-    'balanced' gives all classes that occur the same sum, as scikit-learn's `compute_class_weight` does.
+    'balanced' gives all classes that occur the same sum, as scikit-learn's `compute_class_weight` does. Without any
+    label there is nothing to weigh: the weights are 1.
 
     Args:
         asked: The weights of the settings, whose scale does not matter, or 'balanced'.
         labels: The labels of the training images, int64 [N].
         classes: The number of classes, K.
     """
+    if not len(labels):
+        return torch.ones(classes, device=labels.device)
     counts = torch.bincount(labels, minlength=classes).double()
     if asked == "balanced":
         weights = torch.where(counts > 0, 1 / counts.clamp_min(1), 0.0)

@@ -208,6 +208,21 @@ def check_chain(result: dict[str, Any], folder: Path) -> None:
     assert "The mean of the predictions of all 2 generations is right on" in text
 
 
+@pytest.mark.slow
+def test_the_temperature_that_the_student_learned_is_the_one_that_is_reported(
+    settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    """A link before the student learns one of its own, from the same first value."""
+    words = ("temperature=learned", "optimizer=sgd", "optimizer.lr=0.5", "scheduler=constant", "student.fraction=0.2")
+    result = run(settings(*SMALL, *words, "generations=2", "baseline=false"), tmp_path / "run")
+    analysed = json.loads((tmp_path / "run" / "analysis.json").read_text())
+    learned = analysed["epochs"]["student"]
+    reported = result["teacher"]["on_training_images"]["temperature"]
+    assert analysed["soft_targets"]["temperature"] == reported
+    assert reported == pytest.approx(learned[-1]["temperature"])
+    assert abs(reported - 15.621) > 0.1  # the temperature at the first value
+
+
 def read_settings(folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((folder / "settings.json").read_text())
     return content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 
 import pytest
 import torch
+from jobs import Job
 from torch import Tensor, nn
 
 from kd_runner.config.settings import Settings
 from kd_runner.datasets.dafl import Generator
 from kd_runner.datasets.deep_inversion import DeepInversion
+from kd_runner.datasets.unlabelled import TransferSet
 from kd_runner.errors import SettingsError
 from kd_runner.evaluation.macs import counted_macs, multiply_accumulates
 from kd_runner.input_pipeline.sources import MemorySource
@@ -23,7 +26,7 @@ from kd_runner.runs.assembly import assemble
 from kd_runner.runs.checks.rehearsal import rehearse
 from kd_runner.runs.data import Data
 from kd_runner.runs.results.making_cost import making_cost
-from kd_runner.runs.stages.data_free import maker_of, source_of_images
+from kd_runner.runs.stages.data_free import maker_of, source_of_images, with_transfer
 from kd_runner.runs.stages.teacher_student import noise
 
 Make = Callable[..., Settings]
@@ -99,6 +102,41 @@ def test_what_needs_training_images_is_refused(settings: Make, words: tuple[str,
         rehearse(assemble(settings(*words)))
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    ["generations=2", "assistants=[{hidden: [8]}]"],
+)
+def test_a_command_with_networks_in_between_ends_before_anything_trains(tmp_path: Path, words: str) -> None:
+    """They would be trained on the zeros that stand where the images will be."""
+    command = Job(tmp_path, *DAFL, "baseline=false", "student=mlp", words, "teacher.epochs=1", "store=here")
+    assert command.wait() == 2
+    (line,) = command.text("err").splitlines()
+    assert "with data_free, which makes images from one teacher for one student, got" in line
+    assert not (tmp_path / "here").exists()
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (("generations=2",), "generations: must be 1 with data_free, which makes images from one teacher for one student, "
+     "got 2"),
+    (("student=mlp", "assistants=[{hidden: [8]}]"), "assistants: must be none with data_free, which makes images from "
+     "one teacher for one student, got 1"),
+])  # fmt: skip
+def test_networks_in_between_are_refused_before_anything_is_built(
+    settings: Make, words: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"^{re.escape(message)}$"):
+        assemble(settings(*DAFL, *words))
+
+
+def test_nobody_learns_from_images_that_are_yet_to_be_made(settings: Make) -> None:
+    parts = assemble(settings(*DAFL, *ALONE))
+    with pytest.raises(AssertionError, match="images are made before they are learned from"):
+        parts.distiller(parts.teacher_student_pair())
+    made = with_transfer(parts.data, TransferSet(parts.data.taught_images, torch.arange(70), 70, is_made=True))
+    assert len(made.training_batches("student", parts.recipes["student"], taught=True)) == 1
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,24 @@ def test_stages_stop_by_themselves_and_the_budget_counts_the_epochs_that_were_tr
     assert "The student trained for 1 of 4 epochs and has the weights of epoch 1, its best by val_agreement." in text
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("metric", "epochs"), [("{metric: val_loss, target: 99.0}", 1), ("{metric: val_agreement, target: 0.0}", 4)]
+)
+def test_a_baseline_that_is_left_out_counts_as_one_that_the_same_rule_stops(
+    settings: Callable[..., Settings], tmp_path: Path, metric: str, epochs: int
+) -> None:
+    """A rule of agreement with the teacher stops no baseline, which would have trained for all of the 4 epochs."""
+    words = ("teacher=mlp", "teacher.hidden=[6]", "student=tiny_mlp", "student.epochs=4")
+    words += (f"student.early_stopping={metric}",)
+    whole = run(settings(*words), tmp_path / "whole")
+    alone = run(settings(*words, "baseline=false"), tmp_path / "alone")
+    assert alone["budget"]["times_baseline"] == whole["budget"]["times_baseline"]
+    images, cost = whole["budget"]["student"]["images"], whole["student"]["macs"]
+    total = alone["budget"]["student"]["macs"]["sum"]
+    assert alone["budget"]["times_baseline"] == pytest.approx(total / (3 * epochs * images * cost))
+
+
 METRIC = (
     "must be a metric of the validation images (val_accuracy, val_map, val_loss, val_agreement, val_kl_to_teacher) or "
     "null"

@@ -58,6 +58,19 @@ def test_weights_of_images_multiply_their_losses_and_those_of_their_classes(
     assert float(value) == pytest.approx(float((image_weights * losses).mean()), rel=1e-6)
 
 
+@pytest.mark.parametrize("asked", ["balanced", (1.0, 2.0, 3.0)])
+def test_images_without_any_label_have_a_label_loss_of_0_beside_weights_of_classes(asked: ClassWeights) -> None:
+    """Images that are made have no labels."""
+    labels = torch.full((4,), UNLABELLED)
+    assert weights_of_classes(asked, labels[:0], 3).tolist() == [1, 1, 1]
+    logits = torch.randn(4, 3, requires_grad=True)
+    loss = LossWhereLabelled(0.0, asked, lambda: labels)(logits, labels)
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert logits.grad is not None
+    assert not logits.grad.any()
+
+
 @pytest.mark.parametrize("kind", [LabelLoss, LossWhereLabelled])
 def test_weights_of_classes_leave_the_smoothed_label_the_target(kind: type[LabelLoss]) -> None:
     labels = torch.tensor([0] * 90 + [1] * 10)

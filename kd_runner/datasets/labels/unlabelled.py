@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -42,6 +42,7 @@ class TransferSet:
         is_made: True where all images were made from a network, and none is a training image.
     """
 
+    is_blank: ClassVar[bool] = False  # True where the images are yet to be made, so that nobody may learn from them
     images: Images
     numbers: Tensor
     of: int

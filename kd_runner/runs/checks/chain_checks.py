@@ -23,6 +23,10 @@ def refuse_chain(settings: Settings, modes: Sequence[Mode]) -> None:
             f"student.init: must be random with {key}, whose students begin with weights of their own, "
             f"got {settings.student.init}"
         )
+    if settings.data_free is not None:
+        raise SettingsError(
+            f"{key}: must be {none} with data_free, which makes images from one teacher for one student, got {value}"
+        )
     count = settings.trainer.process_count
     if count > 1:
         raise SettingsError(f"{key}: must be {none} where {count} devices share the run, got {value}")

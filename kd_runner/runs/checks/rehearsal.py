@@ -64,6 +64,7 @@ def rehearse(parts: Parts, count_macs: bool = False) -> Rehearsal:
             [N, num_classes], a loss that cannot take what the networks give.
         Answer: what was asked for in place of a run.
     """
+    check_data_free(parts)
     *links, student = students_of(parts)
     macs_of_links = {}
     for link in links:
@@ -79,7 +80,6 @@ def _rehearse(parts: Parts, count_macs: bool) -> Rehearsal:
     check_injection(parts)
     check_pruning(parts)
     check_labels(parts.settings, parts.modes, parts.data.splits)
-    check_data_free(parts)
     pairing, splits = parts.teacher_student_pair(copies=True), parts.data.splits
     count = min(IMAGES, len(parts.data.student_images), parts.data.batch_size)
     classes = f"with {splits.num_classes} classes"

@@ -292,7 +292,7 @@ def budget_of(
     if parts.peers:
         losses_of_all = {**(link_loss_macs or {}), STUDENT: loss_macs}
         budget |= _budget_of_peers(parts, [*links, student_parts], stages, losses_of_all, trained)
-        budget["times_baseline"] = _times_baseline(budget, parts, macs)
+        budget["times_baseline"] = _times_baseline(budget, parts, macs, trained)
         return budget
     teacher, of_links = macs[TEACHER], dict[str, Any]()
     for link, record in zip(links, (stages.get("chain") or {}).get("links", []), strict=True):
@@ -301,7 +301,7 @@ def budget_of(
         teacher = record["macs"]
     budget |= {"chain": of_links} if of_links else {}
     budget[STUDENT] = _section_of_student(student_parts, macs[STUDENT], teacher, loss_macs, trained)
-    budget["times_baseline"] = _times_baseline(budget, parts, macs)
+    budget["times_baseline"] = _times_baseline(budget, parts, macs, trained)
     return budget
 
 
@@ -421,16 +421,21 @@ def _macs_of_losses(passes: Passes, parts: Parts, counts: Mapping[str, Sequence[
     return total
 
 
-def _times_baseline(budget: Mapping[str, Any], parts: Parts, macs: Mapping[str, int | None]) -> float | None:
+def _times_baseline(
+    budget: Mapping[str, Any], parts: Parts, macs: Mapping[str, int | None], trained: Mapping[str, int] | None
+) -> float | None:
     """The student's training in multiply-accumulates, divided by its baseline's, be it one that was not trained.
 
-    The training of the networks between teacher and student counts, too, and that of the student's peers.
+    Where a rule would have stopped such a baseline early, it counts as one of as many epochs as the student's. The
+    training of the networks between teacher and student counts, too, and that of the student's peers.
     """
     sections = [*budget.get("chain", {}).values(), *budget.get("peers", {}).values(), budget[STUDENT]]
     sums = [section["macs"]["sum"] for section in sections]
     total = None if None in sums else sum(sums)
     baseline = (budget[BASELINE] or {}).get("macs", {}).get("sum")
     if budget[BASELINE] is None and not any(hasattr(mode.loss, "deployed") for mode in parts.modes):
-        passes = passes_of(BASELINE, parts.settings, parts.modes, parts.data)
+        is_stopped = parts.recipe_of(BASELINE).stopping is not None and STUDENT in (trained or {})
+        of_baseline = {BASELINE: trained[STUDENT]} if is_stopped and trained else {}
+        passes = passes_of(BASELINE, parts.settings, parts.modes, parts.data, trained=of_baseline)
         baseline = _macs(passes, "student", macs[STUDENT])
     return total / baseline if total is not None and baseline else None

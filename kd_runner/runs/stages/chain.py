@@ -93,7 +93,8 @@ def parts_of_link(
         student=link.network,
         recipes={**parts.recipes, STUDENT: link.recipe},
         modes=tuple(replace(mode, loss=copy.deepcopy(mode.loss)) for mode in parts.modes),
-        temperature=copy.deepcopy(parts.temperature),
+        # A link may learn a temperature of its own; the student's is the run's, which the result reports.
+        temperature=parts.temperature if link.stage == STUDENT else copy.deepcopy(parts.temperature),
         chain=(),
         stage=link.stage,
     )

@@ -6,7 +6,7 @@ import functools
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,7 @@ class ToBeMade(TransferSet):
         name: The digest of the settings by which they will be made.
     """
 
+    is_blank: ClassVar[bool] = True
     name: str = ""
 
     @functools.cached_property
@@ -100,11 +101,6 @@ def check_data_free(parts: Parts) -> None:
     ):
         if value:
             raise SettingsError(f"{key}: must be {'null' if off is None else off} with data_free, got {value}")
-    if settings.assistants or settings.generations > 1:
-        key, empty = ("assistants", "{}") if settings.assistants else ("generations", "1")
-        raise SettingsError(
-            f"{key}: must be {empty} with data_free, which makes images from one teacher for one student"
-        )
     if settings.trainer.process_count > 1:
         count = settings.trainer.process_count
         raise SettingsError(f"data_free: must be null where {count} devices share the run")

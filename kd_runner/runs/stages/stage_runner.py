@@ -73,7 +73,7 @@ class StageRunner:
         self.companions = companions or Companions()
         self.parts, self.settings, self.data = parts, parts.settings, parts.data
         self.folder, self.fingerprint, self.logger, self.state = folder, fingerprint, logger, state
-        self.chain = Chain(parts, logger, folder)
+        self.links: list[Taught] = []
         self.peers: list[Taught] = []
         self.is_headless = is_headless(parts.settings)
         self.judge = judge_of(self.settings, self.data, self.companions)
@@ -102,8 +102,7 @@ class StageRunner:
 
     def results(self) -> StageResults:
         """The object that evaluates the networks that have been trained."""
-        links, peers = self.chain.links, self.peers
-        return StageResults(self.parts, self.folder, self.logger, self.state, self.companions, links, peers)
+        return StageResults(self.parts, self.folder, self.logger, self.state, self.companions, self.links, self.peers)
 
     def prepare_teachers(self) -> Path:
         """Bring the teachers to their final weights, from a file, from the store or trained now.
@@ -249,12 +248,14 @@ class StageRunner:
 
     def train_chain(self) -> Parts:
         """Train the networks between teacher and student; returns the student's parts, with the last as its teacher."""
+        chain = Chain(self.parts, self.logger, self.folder)
         for link in self.parts.chain:
             started = run_seconds()
-            taught = self.chain.train(link)
+            taught = chain.train(link)
             seconds = self.state.add_network(link.stage, taught.epochs, taught.seconds_before, started)
             self.state.seconds_of_links[link.stage] = round(seconds, 3)
-        return self.chain.parts_of(last_link(self.parts))
+        self.links = chain.links
+        return chain.parts_of(last_link(self.parts))
 
     def without_removed_channels(self, network: nn.Module, node: Node, best: Best) -> tuple[nn.Module, Node, Best]:
         """The student after its last and after its best epoch, and its node, without channels that were pruned away."""
