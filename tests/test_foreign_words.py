@@ -92,6 +92,7 @@ ANSWERS = {
     "--num-classes=10": "there is nothing of the kind here: the number of classes is read from the data; without some "
     "of them: 'student.without_classes=[3]'",
     # Lightning
+    "dropout=0.2": "type student.dropout=0.2 (an argument of networks that have it: kd-runner help student.dropout)",
     "max_epochs=5": "type student.epochs=5 (teacher.epochs is that of the teacher)",
     "trainer.max_epochs=5": "type student.epochs=5 (teacher.epochs is that of the teacher)",
     "accumulate_grad_batches=2": "type trainer.accumulate_grad_batches=2",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+from kd_runner.comparison.statistics import SURE, sign_test
 
-from kd_runner.comparison.statistics import sign_test
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FEW = 30  # on fewer images, chance hides even a fair network
 
 
 def largest_class(labels: Tensor) -> tuple[int, float]:
@@ -36,6 +40,16 @@ def p_of_at_least(hits: int, images: int, share: float) -> float:
     from scipy.special import bdtrc
 
     return float(bdtrc(hits - 1, images, share)) if hits > 0 else 1.0
+
+
+def too_few_to_tell(images: int, largest: float) -> bool:
+    """True where on so few images even a network halfway between chance and perfection may be chance.
+
+    Args:
+        largest: The share of the largest class among the images.
+    """
+    halfway = round(images * (1 + largest) / 2)
+    return images < FEW or p_of_at_least(halfway, images, largest) >= SURE
 
 
 def p_of_drop(share: float, images: int, reference: float, reference_images: int | None) -> float:

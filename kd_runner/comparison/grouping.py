@@ -52,7 +52,7 @@ def compared_groups(
     words_of = [{_less_root(run.words) for run in group.runs} for group in groups]
     times = Counter(words for of_group in words_of for words in of_group)
     for group, of_group in zip(groups, words_of, strict=True):
-        group.name = " ".join(_listed_modes(word for word in group.words if word not in common)) or "defaults"
+        group.name = _name_of(group.words, common)
         seeds = {run.seeds for run in group.runs}
         # Of rows with the same overrides, nothing says which of them a run without a result would be in.
         lacks = set().union(*(lacking.get(words, set()) for words in of_group if times[words] == 1))
@@ -75,6 +75,12 @@ def compared_groups(
             for group in _with_words(reference, of_data_set)[:1]:
                 _compare_with(group, of_data_set)
     return groups
+
+
+def _name_of(words: Sequence[str], common: Iterable[str]) -> str:
+    """The name of a row: its words that not all rows have, else all that were typed but for a folder of data."""
+    differing = _listed_modes(word for word in words if word not in common)
+    return " ".join(differing or _listed_modes(_less_root(words))) or "defaults"
 
 
 def _same_as(groups: Sequence[Group]) -> list[int | None]:

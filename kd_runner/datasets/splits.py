@@ -287,7 +287,10 @@ def stratified_indices(labels: Tensor, fraction: float, seed: int) -> tuple[Tens
         chosen_of_class.append(generator.permutation(members)[:count])
     chosen = torch.from_numpy(np.sort(np.concatenate(chosen_of_class)))
     if len(chosen) == 0:
-        raise ValueError("no class has two images, so none can be set aside")
+        raise ValueError(
+            "no class has two images left, one of which could be set aside: a class of which both validation and test "
+            "images are cut needs three"
+        )
     remains = torch.ones(len(labels), dtype=torch.bool)
     remains[chosen] = False
     return torch.nonzero(remains).flatten(), chosen

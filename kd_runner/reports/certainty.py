@@ -7,10 +7,12 @@ from typing import Any
 
 from kd_runner.comparison.gap import run_of
 from kd_runner.comparison.groups import Group, gain_of
+from kd_runner.comparison.learning import guessing_in_words, neither_has_learned
 from kd_runner.comparison.statistics import SURE
 
 FEW = 5  # fewer seeds than this leave wide intervals
 SEEDS = f"seed={','.join(map(str, range(FEW)))}"
+NOT_LEARNED = "That says nothing of distillation, as neither student nor baseline has learned"
 MORE_SEEDS = f"More seeds would say more: -m {SEEDS}."
 
 
@@ -24,9 +26,14 @@ def certainty_of(result: Mapping[str, Any]) -> str:
     if gain is None:
         return ""
     more = "" if run.folds else f" {MORE_SEEDS}"
+    unlearned = neither_has_learned(group)
     if gain.p is None or gain.low is None or gain.high is None:
+        if unlearned:
+            return f"{NOT_LEARNED}: {guessing_in_words(group)}."
         return f"Nothing says how sure that is.{more}"
     tested = f"95 % {interval_in_words(gain.low, gain.high)} points, p = {gain.p:.2g} by McNemar's test"
+    if unlearned:
+        return f"{NOT_LEARNED}: {guessing_in_words(group)} ({tested})."
     if gain.p >= SURE:
         return f"That is no sure difference: {tested}.{more}"
     kind = "gain" if gain.mean > 0 else "loss"

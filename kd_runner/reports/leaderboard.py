@@ -344,7 +344,8 @@ class Leaderboard:
         """A sentence on which student of the first row is best on the validation images, and a command that uses it.
 
         None where a search has its own choice, where there are several data sets, where each run of the row saw a part
-        of the images (folds), where the students are surely worse than their baselines, where the results do not say
+        of the images (folds), where the students are surely worse than their baselines
+        or have not learned, where the results do not say
         how right they are on the validation images, and where the student is not there.
         """
         first = self.groups[0] if self.groups else None
@@ -353,7 +354,7 @@ class Leaderboard:
             or self.searches
             or first.data_set
             or first.has_folds
-            or (first.taught and self.verdict.word == "cost")
+            or (first.taught and self.verdict.word in ("cost", "unlearned"))
         ):
             return None
         scores = [run.result["student"].get("val_map" if has_map(run.result) else "val_accuracy") for run in first.runs]

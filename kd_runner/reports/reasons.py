@@ -8,9 +8,11 @@ from statistics import fmean
 from typing import Any
 
 from kd_runner.comparison.gap import run_of
+from kd_runner.comparison.groups import Group
+from kd_runner.comparison.learning import guessing_in_words, student_has_not_learned
 from kd_runner.files.scores import has_map, words_of
 from kd_runner.files.tolerant_json import texts
-from kd_runner.formats import percent
+from kd_runner.formats import number_of, percent
 
 STEPS = re.compile(r"\+*student\.steps=")
 ALWAYS_RIGHT = 0.995  # the share of training images from which on a teacher hardly says another class than the label
@@ -28,7 +30,20 @@ def reasons(result: Mapping[str, Any]) -> list[str]:
         return []
     short = _short_training(result)
     broken = "" if short else _broken_student(result)
-    return [reason for reason in (broken or _sure_teacher(result), short) if reason]
+    return [reason for reason in (broken or _unlearned_student(result) or _sure_teacher(result), short) if reason]
+
+
+def _unlearned_student(result: Mapping[str, Any]) -> str:
+    """A sentence where the student has not learned, whatever its teacher says."""
+    if not student_has_not_learned(result):
+        return ""
+    epochs = len(result["student"].get("val_accuracies") or [])
+    length = f" in {number_of(epochs, 'epoch')}" if epochs else ""
+    score = words_of(result)(percent(result["student"]["accuracy"], 1))
+    return (
+        f"Why there is no gain: the student has not learned{length}; it {score}, and "
+        f"{guessing_in_words(Group((), [run_of(result)]))}. {_longer(result)} or another learning rate may help."
+    )
 
 
 def _broken_student(result: Mapping[str, Any]) -> str:
@@ -61,6 +76,8 @@ def _sure_teacher(result: Mapping[str, Any]) -> str:
     """A sentence where the teacher is right on nearly all images that the student learns from."""
     teacher = result.get("teacher") or {}
     seen = teacher.get("on_training_images") or {}
+    if len(result["student"].get("val_accuracies") or []) < FEWEST_EPOCHS or _is_soft(result, seen):
+        return ""
     if seen.get("accuracy") is None or seen["accuracy"] < ALWAYS_RIGHT:
         return ""
     sure = ""
@@ -72,6 +89,14 @@ def _sure_teacher(result: Mapping[str, Any]) -> str:
         f"that the student learned from{sure}: its targets may say little more than the labels. Try another "
         "temperature, or fewer images for the student than for its teacher (student.fraction)."
     )
+
+
+def _is_soft(result: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
+    """True where a teacher's targets say more than the labels: nearer to the same for all classes than to certain."""
+    probability, classes = seen.get("largest_probability"), (result.get("data") or {}).get("classes")
+    if probability is None or not classes:
+        return False
+    return bool(probability < (1 + 1 / classes) / 2)
 
 
 def _short_training(result: Mapping[str, Any]) -> str:
@@ -95,4 +120,5 @@ def _longer(result: Mapping[str, Any]) -> str:
     typed = [word.partition("=")[2] for word in texts(result.get("overrides")) if STEPS.match(word)]
     if typed and typed[-1].isdecimal():
         return f"More steps (student.steps={2 * int(typed[-1])})"
-    return f"More of them (student.epochs={2 * len(result['student']['val_accuracies'])})"
+    epochs = len(result["student"].get("val_accuracies") or [])
+    return f"More of them (student.epochs={2 * epochs})" if epochs else "More epochs (student.epochs)"

@@ -8,6 +8,7 @@ from typing import Literal
 
 from kd_runner.comparison.fold_samples import fold_key
 from kd_runner.comparison.groups import Group, by_data_set
+from kd_runner.comparison.learning import guessing_in_words, neither_has_learned
 from kd_runner.comparison.statistics import SURE, Gain
 from kd_runner.files.scores import words_of
 from kd_runner.formats import number_of
@@ -18,6 +19,8 @@ from kd_runner.reports.summary import NOTHING_DISTILLED, few_images, test_images
 ROUNDING = 1e-9  # percent, added to a sum of floats so that it is rounded as the number itself is on other lines
 MOST_HALF_WIDTH = 0.5  # of an interval of an accuracy, or of a gain: a wider one says nothing
 
+Word = Literal["helped", "cost", "unsure", "unlearned", "unknown"]
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -27,7 +30,7 @@ class Verdict:
         best: The group that the verdict is about: of those with a teacher, the most accurate on the validation images.
     """
 
-    word: Literal["helped", "cost", "unsure", "unknown"]
+    word: Word
     headline: str
     sentences: list[str]
     best: Group | None = None
@@ -66,12 +69,13 @@ def _verdict_of_one(groups: Sequence[Group]) -> Verdict:
     distinct: dict[int, Group] = {}  # rows of the same students count once
     for group in taught:
         distinct.setdefault(id(group.same_as or group), group)
-    words = [_word(group.corrected) for group in distinct.values()]
+    words = [_word(group) for group in distinct.values()]
     points = f"{100 * gain.mean:+.2f} points"
     headline = {
         "helped": f"Distillation helped: {points}",
         "cost": f"Distillation cost {words_of(best.runs[0].result).name}: {points}",
         "unsure": f"No sure difference: {points}",
+        "unlearned": f"Neither student nor baseline has learned: {points} say nothing",
         "unknown": f"{points}, and nothing to say how sure that is",
     }[words[0]]
     sentences = [certainty_sentence(best, gain), *_doubts(best, words[0], gain)]
@@ -91,6 +95,9 @@ def _doubts(best: Group, word: str, gain: Gain) -> list[str]:
         sentences.append(
             f"Only {len(best.runs)} of its {best.planned} runs {'has' if len(best.runs) == 1 else 'have'} a result."
         )
+    if word == "unlearned":
+        guessing = guessing_in_words(best)
+        sentences.append(f"{guessing[0].upper()}{guessing[1:]}. Train longer, or with another learning rate.")
     if word == "unsure" and gain.seeds < FEW and not best.has_folds:
         sentences.append(f"More seeds would say more: {SEEDS}.")
     sentences += few_images(_images_of(best), words_of(best.runs[0].result))
@@ -150,7 +157,10 @@ def _interval(gain: Gain) -> str:
     return f"95 % {interval_in_words(gain.low, gain.high)}"
 
 
-def _word(gain: Gain | None) -> Literal["helped", "cost", "unsure", "unknown"]:
+def _word(group: Group) -> Word:
+    gain = group.corrected
+    if gain is not None and neither_has_learned(group):
+        return "unlearned"
     if gain is None or gain.p is None:
         return "unknown"
     if gain.p >= SURE:
@@ -177,10 +187,11 @@ def _summary_of_rows(words: Sequence[str], kind: str, by_validation: bool) -> st
         "helped": "gained",
         "cost": "lost",
         "unsure": "without a sure difference",
+        "unlearned": "of networks that have not learned",
         "unknown": "not comparable",
     }
     counts = [f"{words.count(word)} {meaning}" for word, meaning in meanings.items() if word in words]
-    tested = "" if set(words) == {"unknown"} else f" (p below {SURE:g}, corrected)"
+    tested = "" if set(words) <= {"unlearned", "unknown"} else f" (p below {SURE:g}, corrected)"
     chosen = (
         "This one was chosen by its accuracy on the validation images: the test images had no part in the choice."
         if by_validation

@@ -68,7 +68,7 @@ def test_seeds_folds_and_machines_are_one_row(tmp_path: Path, settings: dict[str
     content = changed(settings, trainer=machine, teacher={"seed": 7}, dataset={"root": "/elsewhere", "workers": 4})
     write(tmp_path / "0", settings, 0, 60)
     write(tmp_path / "1", content | others | {"evaluate": {"corruptions": True, "also": []}}, 1, 62)
-    assert rows(tmp_path) == {"defaults": ["0", "1"]}
+    assert rows(tmp_path) == {"experiment=mine": ["0", "1"]}
     assert digest_of_row(changed(settings, optimizer={"lr": 0.5})) != digest_of_row(settings)
 
 
@@ -78,9 +78,9 @@ def test_results_of_earlier_versions_are_of_the_row_of_their_overrides(
     long = changed(settings, student={"epochs": 6})
     for number, (content, digest) in enumerate([(settings, None), (long, None)]):
         write(tmp_path / str(number), content, number, 60, settings_digest=digest)
-    assert rows(tmp_path) == {"defaults": ["0", "1"]}  # as before
+    assert rows(tmp_path) == {"experiment=mine": ["0", "1"]}  # as before
     write(tmp_path / "2", settings, 0, 70)  # of this version, in place of the first
-    assert rows(tmp_path) == {"defaults": ["1", "2"]}
+    assert rows(tmp_path) == {"experiment=mine": ["1", "2"]}
     write(tmp_path / "3", long, 1, 90)  # their settings tell which of the two they are of
     assert rows(tmp_path) == {"student.epochs=6": ["3"], "student.epochs=60": ["2"]}
 
@@ -91,7 +91,7 @@ def test_what_a_newer_version_adds_splits_no_row(tmp_path: Path, settings: dict[
     write(tmp_path / "0", settings, 0, 60)
     write(tmp_path / "1", newer, 1, 62, **later)
     write(tmp_path / "2", newer, 0, 64, **later)
-    assert rows(tmp_path) == {"defaults": ["1", "2"]}
+    assert rows(tmp_path) == {"experiment=mine": ["1", "2"]}
     write(tmp_path / "3", other, 1, 60, **later)
     names = [f"distillation.of_a_later_version={value}" for value in (1.0, 2.0)]
     assert rows(tmp_path) == {names[0]: ["1", "2"], names[1]: ["3"]}
@@ -100,7 +100,7 @@ def test_what_a_newer_version_adds_splits_no_row(tmp_path: Path, settings: dict[
 def test_a_seed_in_the_name_of_a_file_splits_no_row(tmp_path: Path, settings: dict[str, Any]) -> None:
     for seed in (3, 4):  # one of which is also in the name of the folder
         write(tmp_path / str(seed), changed(settings, dataset={"of": f"/v3/s{seed}.txt"}), seed, 60)
-    assert rows(tmp_path) == {"defaults": ["3", "4"]}
+    assert rows(tmp_path) == {"experiment=mine": ["3", "4"]}
     write(tmp_path / "5", changed(settings, dataset={"of": "/v3/other5.txt"}), 5, 50)
     assert rows(tmp_path) == {"dataset.of=/v3/s3.txt": ["3", "4"], "dataset.of=/v3/other5.txt": ["5"]}
 
@@ -157,7 +157,7 @@ def test_a_default_that_was_typed_makes_no_other_row(tmp_path: Path, settings: d
     for number, (seed, count, typed) in enumerate([(0, 60, ()), (1, 62, ()), (1, 64, DEFAULT), (2, 66, DEFAULT)]):
         write(tmp_path / str(number), settings, seed, count, typed)
     write(tmp_path / "4", changed(settings, student={"epochs": 6}), 0, 90, ("student.epochs=6",))
-    assert rows(tmp_path) == {"student.epochs=6": ["4"], "defaults": ["0", "2", "3"]}
+    assert rows(tmp_path) == {"student.epochs=6": ["4"], "experiment=mine": ["0", "2", "3"]}
     leaderboard = leaderboard_of([tmp_path])
     assert [row["n"] for row in leaderboard.rows] == [1, 3]
     assert leaderboard.rows[1]["test_accuracy"] == pytest.approx((0.6 + 0.64 + 0.66) / 3)
@@ -165,7 +165,7 @@ def test_a_default_that_was_typed_makes_no_other_row(tmp_path: Path, settings: d
     assert line in markdown(leaderboard).replace("\\", "")
     assert line in " ".join(terminal_text(leaderboard, None).split())
     write(tmp_path / "5", settings, 3, 68, ("optimizer.weight_decay=0.00",), settings_digest=None)
-    assert rows(tmp_path)["defaults"] == ["0", "2", "3"]  # an older result is of the row of its words
+    assert rows(tmp_path)["experiment=mine"] == ["0", "2", "3"]  # an older result is of the row of its words
     write(tmp_path / "6", settings, 5, 68, DEFAULT)
     assert set(rows(tmp_path)) == {
         "student.epochs=6",

@@ -25,10 +25,18 @@ RUNS = [
 
 def test_groups_are_named_by_what_they_differ_in() -> None:
     groups = compared_groups(RUNS)
-    assert [group.name for group in groups] == ["distillation=at plus.x=1", "distillation=soft", "defaults"]
+    assert [group.name for group in groups] == ["distillation=at plus.x=1", "distillation=soft", "teacher=mlp"]
     assert [len(group.runs) for group in groups] == [1, 2, 1]
     assert groups[1].accuracies.mean() == pytest.approx(0.6)
     assert compared_groups([]) == []
+
+
+def test_only_a_row_without_typed_words_is_called_defaults() -> None:
+    assert compared_groups([run(0.5), run(0.6, seed=1)])[0].name == "defaults"
+    only = [run(0.5, "student.epochs=200", "baseline=false", seed=seed) for seed in (0, 1)]
+    assert [group.name for group in compared_groups(only)] == ["student.epochs=200 baseline=false"]
+    rooted = [run(0.5, "dataset.root=/a")]
+    assert compared_groups(rooted)[0].name == "defaults"
 
 
 def test_a_row_of_several_modes_is_named_as_its_modes_are_typed() -> None:
@@ -44,11 +52,11 @@ def test_a_row_of_several_modes_is_named_as_its_modes_are_typed() -> None:
 
 def test_a_setting_of_which_one_value_alone_gave_results_is_named() -> None:
     runs = [run(0.5, "teacher=mlp", "student.lr=0.1", "dataset.root=/a")]
-    assert compared_groups(runs)[0].name == "defaults"
+    assert compared_groups(runs)[0].name == "teacher=mlp student.lr=0.1"
     failed = MissingRun(Path(), "teacher=mlp student.lr=9 dataset.root=/b seed=0", "failed")
     assert compared_groups(runs, missing=[failed])[0].name == "student.lr=0.1"
     elsewhere = MissingRun(Path(), "teacher=cnn seed=0", "failed")  # of another sweep, whose jobs have other keys
-    assert compared_groups(runs, missing=[elsewhere])[0].name == "defaults"
+    assert compared_groups(runs, missing=[elsewhere])[0].name == "teacher=mlp student.lr=0.1"
     two = [*runs, run(0.6, "teacher=cnn", "student.lr=0.1", "dataset.root=/a")]  # whose names need not all repeat it
     assert [group.name for group in compared_groups(two, missing=[failed])] == ["teacher=cnn", "teacher=mlp"]
 

@@ -79,3 +79,11 @@ def test_other_data_sets_have_the_fingerprint_of_earlier_versions(several: int |
     labels = torch.tensor([0, 1] * 3) if several is None else torch.ones(6, several, dtype=torch.uint8)
     content = b"(6, 1, 1, 1)" + images.numpy().tobytes() + labels.numpy().tobytes()
     assert Split(images, labels).fingerprint() == hashlib.sha256(content).hexdigest()
+
+
+def test_classes_of_two_images_cannot_be_cut_twice() -> None:
+    rest, _ = stratified_indices(torch.tensor([0, 0, 1, 1]), 0.5, seed=0)
+    with pytest.raises(
+        ValueError, match=r"no class has two images left.* both validation and test images are cut needs three"
+    ):
+        stratified_indices(torch.tensor([0, 0, 1, 1])[rest], 0.5, seed=0)

@@ -74,3 +74,21 @@ def test_a_fold_is_not_answered_with_seeds() -> None:
     said = certainty_of(result_of(403, 400, data={"folds": 5}))
     assert said.startswith("That is no sure difference: ")
     assert "seeds" not in said
+
+
+@pytest.mark.parametrize(("student", "baseline"), [(52, 31), (31, 52)])
+def test_a_sure_difference_of_networks_that_have_not_learned_is_none(student: int, baseline: int) -> None:
+    data = {"test": 500, "largest_class": {"test": {"share": 0.1}}}
+    result = result_of(student, baseline, data=data)
+    said = certainty_of(result)
+    assert said.startswith(
+        "That says nothing of distillation, as neither student nor baseline has learned: always guessing the largest "
+        "class gives 10.0 % (95 % interval "
+    )
+    assert said.endswith("by McNemar's test).")
+    verdict = verdict_of(compared_groups([Run(Path("run"), (), ("0", "0"), result)]))
+    assert verdict.word == "unlearned"
+    points = f"{(student - baseline) / 5:+.2f}"
+    assert verdict.headline == f"Neither student nor baseline has learned: {points} points say nothing"
+    assert "Always guessing the largest class gives 10.0 %. Train longer" in str(verdict)
+    assert "sure" in certainty_of(result_of(152, 31, data=data))

@@ -31,12 +31,33 @@ def result_of(folder: Path, student: int, teacher: dict[str, Any], val_accuracie
 
 @pytest.mark.parametrize("student", [60, 70])
 def test_a_teacher_that_is_always_right_is_named(tmp_path: Path, student: int) -> None:
-    (reason,) = reasons(result_of(tmp_path / "a", student, {"on_training_images": SURE, "images_seen": 1000}, []))
+    (reason,) = reasons(
+        result_of(tmp_path / "a", student, {"on_training_images": SURE, "images_seen": 1000}, [0.7] * 10)
+    )
     assert reason == (
         "Why there is no gain: the teacher is right on 100.0 % of 256 images that the student learned from (its "
         "largest probability is 0.81 there at temperature 4, on average): its targets may say little more than the "
         "labels. Try another temperature, or fewer images for the student than for its teacher (student.fraction)."
     )
+
+
+def test_a_teacher_is_not_named_after_few_epochs_or_where_it_is_unsure(tmp_path: Path) -> None:
+    result = result_of(tmp_path / "a", 60, {"on_training_images": SURE, "images_seen": 1000}, [0.7] * 9)
+    assert reasons(result) == []
+    soft = {**SURE, "largest_probability": 0.54}
+    result = result_of(tmp_path / "b", 60, {"on_training_images": soft, "images_seen": 1000}, [0.7] * 10)
+    assert "little more than the labels" in reasons({**result, "data": {"classes": 100}})[0]
+    assert reasons({**result, "data": {"classes": 2}}) == []
+
+
+def test_that_a_student_has_not_learned_comes_before_its_teacher(tmp_path: Path) -> None:
+    result = result_of(tmp_path / "a", 50, {"on_training_images": SURE, "images_seen": 1000}, [0.5] * 2)
+    result["data"] = {"test": 100, "classes": 2, "largest_class": {"test": {"share": 0.5}}}
+    assert reasons(result) == [
+        "Why there is no gain: the student has not learned in 2 epochs; it is right on 50.0 % of the test images, and "
+        "always guessing the largest class gives 50.0 %. More of them (student.epochs=4) or another learning rate may "
+        "help."
+    ]
 
 
 def test_a_student_that_was_still_learning_is_named(tmp_path: Path) -> None:

@@ -51,6 +51,12 @@ def test_a_mode_must_give_one_number_that_depends_on_the_student(result_of: RunI
         result_of("~distillation", f"+distillation={node}", f"trust=[{__name__}]")
 
 
+def test_no_distillation_has_no_weight(result_of: RunIt) -> None:
+    message = r"^distillation\.weight: must be 0 for distillation=none, which has no loss, got 0\.5$"
+    with pytest.raises(SettingsError, match=message):
+        result_of("distillation=none", "distillation.weight=0.5")
+
+
 RESNETS = ("teacher=resnet", "teacher.depth=8", "student=resnet", "student.depth=8")
 
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from kd_runner.config.settings import Settings
+from kd_runner.distillation.none import Nothing
 from kd_runner.errors import SettingsError, code_error
 from kd_runner.files.stages import STUDENT
 from kd_runner.notes import note
@@ -152,6 +153,8 @@ def _check_effects(mode: Mode, attempts: Sequence[Attempt], circumstances: str) 
         circumstances: The sizes that decide, beside the mode, whether its loss depends on the student.
     """
     mode_effects = effects(mode, attempts)
+    if isinstance(mode.loss, Nothing):
+        raise SettingsError(f"{mode.key}.weight: must be 0 for {mode.key}=none, which has no loss, got {mode.weight:g}")
     if not mode_effects.inputs:
         raise SettingsError(
             f"{mode.key}: must depend on the student's logits or features, and does not ({circumstances})"

@@ -10,7 +10,14 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from kd_runner.comparison.chance import largest_class, p_of_at_least, p_of_difference, p_of_drop, share_of
+from kd_runner.comparison.chance import (
+    largest_class,
+    p_of_at_least,
+    p_of_difference,
+    p_of_drop,
+    share_of,
+    too_few_to_tell,
+)
 from kd_runner.comparison.statistics import SURE
 from kd_runner.config.field_types import Node
 from kd_runner.config.fingerprint import digest
@@ -40,7 +47,6 @@ from kd_runner.training.recipe import Schedule
 
 log = logging.getLogger(__name__)
 
-FEW = 30  # on fewer images, chance hides even a fair network
 LEARNED = 0.5  # labels were learned this share of the way from chance, in accuracy, or in the loss from their entropy
 
 
@@ -86,7 +92,9 @@ class OneLabelJudge:
             f"{subject} ({path.name}) is right on {percent(share_of(right), 1)} of {len(right):,} validation images"
         ]
         clauses += [doubt] if doubt else []
-        clauses += causes or ([] if doubt and _too_few(len(right), largest) else [doubts.usual_causes(self.data.view)])
+        clauses += causes or (
+            [] if doubt and too_few_to_tell(len(right), largest) else [doubts.usual_causes(self.data.view)]
+        )
         warning = "; ".join([*clauses, *learned_alone(self.settings, doubt)])
         note("teacher", warning)
         return Judgement(name, right, largest, record.accuracy if record else None, warning)
@@ -122,7 +130,7 @@ class OneLabelJudge:
             _log_accuracy(name, right, largest)
         doubt = _doubt(right, largest, None)
         training_labels = self.data.images_of(name).labels
-        if doubt is None or (_too_few(len(right), largest) and _has_learned_labels(training_labels, epochs)):
+        if doubt is None or (too_few_to_tell(len(right), largest) and _has_learned_labels(training_labels, epochs)):
             return Judgement(name, right, largest)
         constant = doubts.one_class_for_all(logits, labels, self.data.splits.classes)
         warning = note_not_learned(self.settings, name, share_of(right), len(right), largest, [doubt, *constant])
@@ -137,7 +145,7 @@ class OneLabelJudge:
         worse = p < SURE
         if teacher.accuracy > baseline.accuracy or not (worse or baseline.accuracy < SATURATED):
             return
-        if not worse and _too_few(len(teacher.right), teacher.largest):
+        if not worse and too_few_to_tell(len(teacher.right), teacher.largest):
             return
         from_files = all(not section.is_trained for section in self.settings.all_teachers.values())
         better_teacher = (
@@ -170,7 +178,9 @@ class OneLabelJudge:
         (_, largest), accuracy = largest_class(labels), kept_metrics(epochs[stage])["val_accuracy"]
         doubt = _chance_doubt(round(accuracy * len(labels)), len(labels), largest)
         teacher = judgements.get(ENSEMBLE) or judgements.get("teacher")
-        learned = _too_few(len(labels), largest) and _has_learned_labels(self.data.student_images.labels, epochs[stage])
+        learned = too_few_to_tell(len(labels), largest) and _has_learned_labels(
+            self.data.student_images.labels, epochs[stage]
+        )
         if doubt is not None and not learned:
             blamed = teacher is not None and teacher.warning is not None and learns_from_teacher(modes)
             cause = ["its teacher, of which a note says what is wrong, is the likely cause"] if blamed else []
@@ -191,7 +201,7 @@ def note_not_learned(
         reasons: The reasons for the doubt, in words.
     """
     role = STUDENT if stage in (BASELINE, STUDENT, FINETUNE) else stage
-    if _too_few(images, largest):
+    if too_few_to_tell(images, largest):
         warning = f"{subject_of(stage)} is right on {percent(accuracy, 1)}: {'; '.join(reasons)}"
         note(role if role in ("teacher", "student") else "teacher", warning)
         return warning
@@ -211,12 +221,6 @@ def note_teacher_below(teacher: Judgement, student: float) -> None:
             f"the student ({percent(student, 1)}) is better than {subject_of(teacher.name).replace('the ', 'its ', 1)} "
             f"({percent(teacher.accuracy, 1)}) on {images:,} validation images: there was little to distil",
         )
-
-
-def _too_few(images: int, largest: float) -> bool:
-    """True where on so few images even a network halfway between chance and perfection may be chance."""
-    halfway = round(images * (1 + largest) / 2)
-    return images < FEW or p_of_at_least(halfway, images, largest) >= SURE
 
 
 def _has_learned_labels(labels: Tensor, epochs: Sequence[Mapping[str, float]]) -> bool:
@@ -254,7 +258,7 @@ def _chance_doubt(hits: int, images: int, largest: float) -> str | None:
     p = p_of_at_least(hits, images, largest)
     if largest == 1 or p < SURE:
         return None
-    if _too_few(images, largest):
+    if too_few_to_tell(images, largest):
         return f"it cannot be told from chance on {images} validation image{'s' if images > 1 else ''}"
     guess = f"always guessing the largest class gives {percent(largest, 1)}"
     if hits / images <= largest:
