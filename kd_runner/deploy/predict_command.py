@@ -108,6 +108,9 @@ def predict(arguments: argparse.Namespace) -> int:
         text = _tops_as(form, answers, predictor, arguments)
     deliver(text, arguments.output)
     unreadable = sum(answer.error is not None for answer in answers)
+    if arguments.output is not None:
+        predicted = number_of(len(answers) - unreadable, "picture")
+        say(COMMAND, f"the predictions of {predicted} are in {arguments.output}")
     if unreadable and len(answers) > 1:  # of one file alone, its own line has said it
         say(COMMAND, f"{unreadable:,} of {number_of(len(answers), 'file')} cannot be read")
     return FAILED if unreadable else COMPLETED

@@ -75,7 +75,9 @@ def test_one_file_that_cannot_be_read_is_said_once(folder: Path, capsys: Printed
 def test_csv_in_a_new_file(folder: Path, capsys: Printed) -> None:
     write_image(folder / "=1+1.png", 7)
     assert main(["net.safetensors", "=1+1.png", "nothing.png", "--output", "x.csv", "--top", "9"]) == 1
-    assert capsys.readouterr().out == ""
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert "the predictions of 1 picture are in x.csv" in errors
     rows = list(csv.reader((folder / "x.csv").read_text().splitlines()))
     ranks = [f"{name}{rank}" for rank in ("", "_2", "_3") for name in ("class", "probability")]
     assert rows[0] == ["image", *ranks, "error"]
