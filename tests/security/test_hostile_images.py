@@ -69,7 +69,7 @@ def test_postscript_is_refused_whatever_it_is_called(name: str, tmp_path: Path, 
 
 def test_no_format_is_read_for_which_pillow_starts_a_program_or_reads_another_file() -> None:
     assert not DANGEROUS & {*FORMATS, *FORMATS_BY_SUFFIX.values()}
-    assert not DANGEROUS & set(image_file._formats())
+    assert not DANGEROUS & set(image_file.readable_formats())
 
 
 def test_every_call_that_opens_an_image_names_its_formats() -> None:

@@ -200,7 +200,7 @@ def _picture_of_opened(
 def open_image(path: PictureFile) -> Iterator[ImageFile.ImageFile]:
     """Pillow's image of `path`, the one way to a file of others; any error inside becomes one that names the file."""
     suffix = path.suffix.lower()
-    formats = [*_formats(), FORMATS_BY_SUFFIX[suffix]] if suffix in FORMATS_BY_SUFFIX else _formats()
+    formats = [*readable_formats(), FORMATS_BY_SUFFIX[suffix]] if suffix in FORMATS_BY_SUFFIX else readable_formats()
     try:
         # Of a path Pillow would map the file, which it does wrongly with a TIFF that lies on its side.
         with path.open("rb") as file:
@@ -215,7 +215,8 @@ def open_image(path: PictureFile) -> Iterator[ImageFile.ImageFile]:
 
 
 @functools.cache
-def _formats() -> list[str]:
+def readable_formats() -> list[str]:
+    """Pillow's names of the formats that are known by the content of a file, and can be read here."""
     Image.init()
     if HAS_HEIF:
         with suppress(ImportError):
@@ -236,7 +237,7 @@ def _reason_unknown(path: PictureFile) -> str:
     for beginning, name in LOOKS_LIKE.items():
         if start.lstrip().lower().startswith(beginning.lower()):
             return f"it is {name}"
-    return f"it is broken at its start, or none of {', '.join(_formats())}"
+    return f"it is broken at its start, or none of {', '.join(readable_formats())}"
 
 
 def _brightness(image: Image.Image, white: int | None) -> tuple[float, int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kd_runner.datasets.decoding.image_file import SUFFIXES
 from kd_runner.datasets.folders.tree import Contents, decoded_name, name_in_list
-from kd_runner.datasets.inspection.survey import HEIC, HEIC_REMEDY, count, kinds_in_words, list_of_names
+from kd_runner.datasets.inspection.survey import count, kinds_in_words, list_of_names, remedies
 from kd_runner.datasets.tables.written_labels import WHOLE
 from kd_runner.notes import note
 
@@ -89,9 +89,8 @@ def _no_images(folder: Path, unread: Counter[str] | None) -> str:
 
 
 def _readable_suffixes(kinds: Iterable[str]) -> str:
-    """The suffixes that are read, and a remedy for HEIC, for the end of a message about files that are no images."""
-    heic = f"; {HEIC_REMEDY}" if HEIC & set(kinds) else ""
-    return f"{heic}; read are {', '.join(sorted(SUFFIXES))}"
+    """The suffixes that are read, and remedies for images of others, for the end of a message about unread files."""
+    return f"{remedies(kinds)}; read are {', '.join(sorted(SUFFIXES))}"
 
 
 def _unknown_classes(train: Path, folder: Path, unknown: Sequence[str], classes: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from kd_runner.datasets.decoding.format_by_content import image_format
 from kd_runner.datasets.decoding.image_file import SUFFIXES
 
 # Names of files and folders that systems leave beside people's files: their beginnings, and complete names.
@@ -18,6 +19,9 @@ OF_SYSTEMS = {"thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volu
 NO_SUFFIX, BROKEN_LINK, CIRCLE, SPECIAL = "no suffix", "broken link", "link in a circle", "no regular file"
 CLOSED, REPEATED = "folder that cannot be opened", "link to a folder that is read already"
 LONGEST_SUFFIX = 12
+UNNAMED = " without the suffix of one"  # behind the format of an image that its name does not tell
+# Other formats are also those of what is no picture to train with: raw photos and slides are TIFF.
+FORMATS_OF_ANY_SUFFIX = {"JPEG", "PNG", "WEBP"}
 
 
 @dataclass
@@ -27,14 +31,17 @@ class Contents:
     Args:
         images: Image files in the order of torchvision's ImageFolder: by folder, then by name.
         folders: All folders in and below it, sorted; hidden ones are left out.
-        unread: Number of files that are not images, by (their folder, '' for this one; their kind).
+        unread: Number of files that are not read, by (their folder, '' for this one; their kind). The kind of an image
+            whose name does not say that it is one is its format and `UNNAMED`.
         hidden: Number of hidden files and hidden folders; what is in a hidden folder is not counted.
+        kinds_without_images: Kinds of which a file was opened that is no image.
     """
 
     images: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     unread: Counter[tuple[str, str]] = field(default_factory=Counter)
     hidden: int = 0
+    kinds_without_images: set[str] = field(default_factory=set)
 
     @property
     def subfolders(self) -> list[str]:
@@ -174,8 +181,23 @@ def _add_file(entry: os.DirEntry[str], folder: Folder, contents: Contents) -> No
     elif is_image_name(entry.name):
         contents.images.append(_join(folder.path, entry.name))
     else:
-        suffix = decoded_name(PurePath(entry.name).suffix.lower())
-        contents.unread[folder.path, suffix if suffix and len(suffix) <= LONGEST_SUFFIX else NO_SUFFIX] += 1
+        contents.unread[folder.path, _kind_of_unread(entry, contents)] += 1
+
+
+def _kind_of_unread(entry: os.DirEntry[str], contents: Contents) -> str:
+    """The kind of a file whose name is not that of an image.
+
+    Of other suffixes, such as that of 100,000 texts beside images, files are opened until one is no image.
+    """
+    suffix = decoded_name(PurePath(entry.name).suffix.lower())
+    kind = suffix if suffix and len(suffix) <= LONGEST_SUFFIX else NO_SUFFIX
+    if kind != NO_SUFFIX and kind in contents.kinds_without_images:
+        return kind
+    image = image_format(Path(entry.path))
+    if image is not None and (kind == NO_SUFFIX or image in FORMATS_OF_ANY_SUFFIX):
+        return f"{image} image{UNNAMED}"
+    contents.kinds_without_images.add(kind)
+    return kind
 
 
 def _is_true(question: Callable[[], bool]) -> bool:

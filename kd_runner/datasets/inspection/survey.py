@@ -21,6 +21,7 @@ from kd_runner.datasets.folders.tree import (
     NO_SUFFIX,
     REPEATED,
     SPECIAL,
+    UNNAMED,
     Contents,
     name_in_list,
 )
@@ -48,6 +49,7 @@ IN_WORDS = {
 SHOWN = 3  # folders or kinds in one line
 HEIC = {".heic", ".heif"}  # the pictures of many phones, which are left out where the library for them is missing
 HEIC_REMEDY = "HEIC cannot be read here: pip install pillow-heif, or convert the files"
+SUFFIX_OF_FORMAT = {"JPEG": "jpg", "JPEG2000": "jp2", "SUN": "ras"}  # of others it is the format's name
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -94,8 +96,7 @@ class LeftOut:
         are = "is an image" if self.images == 1 else "are images"
         images = f"; {self.images:,} of them {are} outside the class folders that are read" if self.images else ""
         hidden = f"; {hidden_in_words(self.hidden)} beside them" if self.hidden else ""
-        remedy = f"; {HEIC_REMEDY}" if HEIC & set(self.kinds) else ""
-        return f"{kinds_in_words(self.kinds)}, in {folders}{images}{hidden}{remedy}"
+        return f"{kinds_in_words(self.kinds)}, in {folders}{images}{hidden}{remedies(self.kinds)}"
 
 
 @dataclass(frozen=True)
@@ -157,11 +158,27 @@ def most_first(counts: Counter[str]) -> list[tuple[str, int]]:
 
 def kinds_in_words(kinds: Counter[str]) -> str:
     """The most frequent kinds, such as '5 .txt, 2 .png and 3 of other kinds'."""
-    ordered = most_first(kinds)
+    ordered = sorted(most_first(kinds), key=lambda item: not item[0].endswith(UNNAMED))  # images first
     more_files = sum(number for _, number in ordered[SHOWN:])
     more = f" and {more_files:,} of other kinds" if more_files else ""
-    words = [count(number, *IN_WORDS[kind]) if kind in IN_WORDS else f"{number:,} {kind}" for kind, number in ordered]
-    return ", ".join(words[:SHOWN]) + more
+    return ", ".join(_kind_in_words(kind, number) for kind, number in ordered[:SHOWN]) + more
+
+
+def _kind_in_words(kind: str, number: int) -> str:
+    if kind.endswith(UNNAMED):
+        return count(number, kind.removesuffix(UNNAMED), UNNAMED)
+    return count(number, *IN_WORDS[kind]) if kind in IN_WORDS else f"{number:,} {kind}"
+
+
+def remedies(kinds: Iterable[str]) -> str:
+    """The end of a line about files that are not read: what to do where they are images; empty where they are none."""
+    kinds = list(kinds)
+    heic = f"; {HEIC_REMEDY}" if HEIC & set(kinds) else ""
+    formats = sorted(kind.removesuffix(f" image{UNNAMED}") for kind in kinds if kind.endswith(UNNAMED))
+    if not formats:
+        return heic
+    suffixes = (f".{SUFFIX_OF_FORMAT.get(name, name.lower())}" for name in formats)
+    return f"{heic}; to have these images read, add {' or '.join(suffixes)} to their names"
 
 
 def count(number: int, noun: str, ending: str = "") -> str:

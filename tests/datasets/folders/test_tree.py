@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from image_folders import read, sizes, write_classes, write_image
 from torchvision.datasets import ImageFolder
 
@@ -96,3 +97,40 @@ def test_names_of_images_and_hidden_names() -> None:
     assert [tree.is_image_name(name) for name in ("a.PNG", "a.txt", "png", "._a.png")] == [True, False, False, False]
     assert [tree.is_hidden(name) for name in (".git", "Thumbs.db", "__MACOSX", "a.b")] == [True, True, True, False]
     assert tree.decoded_name(os.fsdecode(b"K\xe4fer")) == "K\ufffdfer"
+
+
+def test_images_whose_names_do_not_say_so_are_counted_by_their_format(tmp_path: Path) -> None:
+    write_classes(root := tmp_path / "photos")
+    names = {"a/photo": ".jpg", "a/photo2": ".jpg", "a/photo3": ".jpg", "b/image.0001": ".png", "b/image.0002": ".png"}
+    for name, suffix in {**names, "b/raw.nef": ".tiff"}.items():  # raw photos are TIFF, too
+        write_image(tmp_path / f"new{suffix}", 5000 + len(name) + ord(name[-1]))
+        (tmp_path / f"new{suffix}").rename(root / name)
+    (root / "README").write_text("Python reads text, which begins as an image of the format PPM.")
+    (root / "LICENSE").write_text("BM is the beginning of a BMP.")
+    (root / "a" / "empty").write_bytes(b"")
+    contents = tree.contents_of(root)
+    assert contents.unread == Counter(
+        {
+            ("a", "JPEG image without the suffix of one"): 3,
+            ("b", "PNG image without the suffix of one"): 2,
+            ("b", ".nef"): 1,
+            ("", "no suffix"): 2,
+            ("a", "no suffix"): 1,
+        }
+    )
+    assert not any("photo" in image or "image." in image for image in contents.images)
+    (line,) = read(root)[1]
+    assert line == (
+        f"9 files under {root} left out: 3 JPEG images without the suffix of one, 2 PNG images without the suffix of "
+        "one, 3 files without a suffix and 1 of other kinds, in a (4), b (3), . (2); to have these images read, add "
+        ".jpg or .png to their names"
+    )
+
+
+def test_files_of_a_suffix_are_opened_until_one_is_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    monkeypatch.setattr(tree, "image_format", lambda path: opened.append(path.name))
+    for number in range(3):
+        (tmp_path / f"{number}.txt").write_text("a cat")
+    assert tree.contents_of(tmp_path).unread == Counter({("", ".txt"): 3})
+    assert opened == ["0.txt"]
