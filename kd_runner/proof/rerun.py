@@ -197,8 +197,19 @@ def compare(again: Again, result: Mapping[str, Any], folder: Path) -> Comparison
     remarks += _other_images(before, result)
     if not again.changes and before.get("fingerprint") != result["fingerprint"] and not remarks:
         remarks.append("The fingerprint of settings, images and given weights is another one.")
-    pairs = list(pairs_of(before, result))
+    pairs = list(pairs_of({**before, **_placed_stages(before, again.folder)}, result))
     return Comparison(pairs, _same_weights(again.folder, folder), remarks, again.changes)
+
+
+def _placed_stages(result: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The stages with numbers of folders of `evaluate.also`, by the paths that these have in a run made again."""
+    stages = {}
+    for stage in STAGES:
+        numbers = result.get(stage)
+        if isinstance(numbers, dict) and isinstance(numbers.get("also"), dict):
+            paths = place_settings({"also": list(numbers["also"])}, "evaluate", folder)["also"]
+            stages[stage] = {**numbers, "also": dict(zip(paths, numbers["also"].values(), strict=True))}
+    return stages
 
 
 def pairs_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Pair]:

@@ -11,12 +11,12 @@ import pytest
 from jobs import Job, result_in
 from stored_runs import SHORT, change_json
 
-from kd_runner.command_line.again import read_again
+from kd_runner.command_line.again import Again, read_again
 from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
 from kd_runner.notes import collected_notes
 from kd_runner.proof.numbers import Pair
-from kd_runner.proof.rerun import Comparison, own_settings, pairs_of
+from kd_runner.proof.rerun import Comparison, compare, own_settings, pairs_of
 
 
 @pytest.fixture
@@ -163,3 +163,24 @@ def test_a_run_that_was_not_completed_is_made_again(run: Path, tmp_path: Path) -
     assert "there is nothing to compare with: run has no result of a completed run: interrupted" in out
     assert out.rstrip().endswith("Nothing to compare with.")
     assert result_in(tmp_path / "new")["status"] == "completed"
+
+
+def test_further_test_images_are_compared_where_their_relative_path_became_another_one(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    folder = begun / "r"
+    (folder / ".hydra").mkdir(parents=True)
+    record = {"hydra": {"runtime": {"cwd": str(begun)}, "run": {"dir": "r"}}}
+    (folder / ".hydra" / "hydra.yaml").write_text(json.dumps(record))
+
+    def result(photos: str) -> dict[str, Any]:
+        also = {photos: {"accuracy": 0.5}, "/more": {"accuracy": 0.25}}
+        return {"status": "completed", "fingerprint": "a", "student": {"accuracy": 0.75, "also": also}}
+
+    (folder / "result.json").write_text(json.dumps(result("photos")))
+    comparison = compare(Again(folder, [], []), result(f"{begun}/photos"), tmp_path / "new")
+    assert [(pair.metric, pair.reported, pair.measured) for pair in comparison.pairs] == [
+        ("accuracy", 0.75, 0.75),
+        (f"also.{begun}/photos.accuracy", 0.5, 0.5),
+        ("also./more.accuracy", 0.25, 0.25),
+    ]
+    assert comparison.exit_code == 0
