@@ -6,11 +6,18 @@ import difflib
 import re
 from collections.abc import Iterable
 
+QUESTION = "?"  # typed in place of a value
+
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The text ' (did you mean …?)' with the nearest of `known`; empty where none is near."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]}?)" if close else ""
+
+
+def help_on(key: str, value: object) -> str:
+    """The end of the line about a question mark in place of a value: the command that says what there is to know."""
+    return f"; kd-runner help {key} says what it may be" if value == QUESTION else ""
 
 
 def number_meant(value: object) -> str | None:

@@ -22,6 +22,7 @@ from kd_runner.errors import SettingsError
 from kd_runner.files.recorded_words import without_plus
 from kd_runner.files.results import MissingRun, Run, decisive_words, typed_seeds
 
+DEFAULTS = "defaults"  # the name of a row for which nothing but seeds was typed
 DIGITS = 9  # of an accuracy: sums of equal numbers in another order are the same
 
 
@@ -68,11 +69,11 @@ def compared_groups(
             group.corrected = corrected
     groups = [group for of_data_set in ranked for group in of_data_set]
     if reference is not None and groups:
-        if not any(_with_words(reference, of_data_set) for of_data_set in ranked):
+        if not any(_with_words(reference, of_data_set, common) for of_data_set in ranked):
             names = ", ".join(group.name for group in groups)
             raise SettingsError(f"reference: must be part of a row's name, got {without_plus(reference)}: {names}")
         for of_data_set in ranked:
-            for group in _with_words(reference, of_data_set)[:1]:
+            for group in _with_words(reference, of_data_set, common)[:1]:
                 _compare_with(group, of_data_set)
     return groups
 
@@ -80,7 +81,7 @@ def compared_groups(
 def _name_of(words: Sequence[str], common: Iterable[str]) -> str:
     """The name of a row: its words that not all rows have, else all that were typed but for a folder of data."""
     differing = _listed_modes(word for word in words if word not in common)
-    return " ".join(differing or _listed_modes(_less_root(words))) or "defaults"
+    return " ".join(differing or _listed_modes(_less_root(words))) or DEFAULTS
 
 
 def _same_as(groups: Sequence[Group]) -> list[int | None]:
@@ -141,12 +142,17 @@ def _less_root(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(word for word in words if not word.startswith("dataset.root="))
 
 
-def _with_words(reference: str, groups: Sequence[Group]) -> list[Group]:
-    """The groups with these words in their names, else those with a part of their names that is written so."""
+def _with_words(reference: str, groups: Sequence[Group], common: Iterable[str]) -> list[Group]:
+    """The groups with these words in their names, else those with a part of their names that is written so.
+
+    `defaults` finds the group without a word that others lack, too, whose name is all that was typed.
+    """
     reference = without_plus(reference)
-    return [group for group in groups if reference in group.name.split()] or [
-        group for group in groups if reference in group.name
-    ]
+    return (
+        [group for group in groups if reference in group.name.split()]
+        or [group for group in groups if reference in group.name]
+        or [group for group in groups if reference == DEFAULTS and set(group.words) <= set(common)]
+    )
 
 
 def _compare_with(reference: Group, groups: Sequence[Group]) -> None:

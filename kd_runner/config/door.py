@@ -25,7 +25,7 @@ from typing import Any
 from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.given import given, is_name_of_given
 from kd_runner.errors import SettingsError, one_line
-from kd_runner.suggestions import number_meant
+from kd_runner.suggestions import QUESTION, help_on, number_meant
 
 # The packages of kd_runner that hold options. The others read and write files, so no setting may name them.
 OPTIONS = ("models", "datasets", "distillation", "temperature", "schedule", "optimizer")
@@ -222,6 +222,8 @@ def _check_plain(name: str, value: Any, key: str, target: str) -> None:
         if not WORD.fullmatch(text) or FILE_LIKE.fullmatch(name):
             if meant := number_meant(text):
                 raise SettingsError(f"{key}: must be a number such as {meant}, got {_shown(text)}")
+            if value == QUESTION:
+                raise SettingsError(f"{key}: must be a value, got {_shown(text)}{help_on(key, value)}")
             raise SettingsError(f"{key}: must be numbers or plain words, {target} reads no files, got {_shown(text)}")
 
 

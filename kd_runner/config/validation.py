@@ -24,7 +24,7 @@ from kd_runner.errors import SettingsError
 from kd_runner.foreign_words import answer_for
 from kd_runner.plain_text import lines
 from kd_runner.redaction import without_passwords
-from kd_runner.suggestions import did_you_mean, number_meant
+from kd_runner.suggestions import did_you_mean, help_on, number_meant
 
 
 def validate_section(
@@ -73,7 +73,8 @@ def _line(problem: Any, kind: type[BaseModel], is_whole: bool) -> str:
         return f"{key}: must be given" if section == key else f"{section}: must be an option of its group, got none"
     answer = answer_for(key, exact=True) if problem["type"].startswith("model_") else None
     value = without_passwords(repr(problem["input"]))
-    return f"{key}: {rule_of(problem)}, got {value}{f'; {answer}' if answer else as_number(problem)}"
+    question = help_on(key, problem["input"]) if is_whole else ""
+    return f"{key}: {rule_of(problem)}, got {value}{f'; {answer}' if answer else as_number(problem) or question}"
 
 
 def _line_of_named(problem: Any) -> str | None:

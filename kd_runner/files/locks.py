@@ -52,6 +52,19 @@ def lock_where_possible(path: Path) -> Iterator[None]:
         lock.release()
 
 
+def is_surely_free(path: Path) -> bool:
+    """True where this file is there and could be locked: no process of this machine has locked it."""
+    if not path.is_file():
+        return False
+    lock = lock_of(path)
+    try:
+        could_be_locked = lock_at_once(lock)
+    except OSError:  # another process has it, or it is somebody else's file
+        return False
+    lock.release()
+    return could_be_locked
+
+
 def is_locked(path: Path) -> bool:
     """True where a process has locked this file, as far as the file system tells."""
     if not path.is_file():

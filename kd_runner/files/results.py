@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import platform
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from kd_runner.files.indifferent import WORDS_OUTSIDE_A_ROW
 from kd_runner.files.plain_files import is_path_inside
 from kd_runner.files.read_cache import ReadCache, ValueAndLine
 from kd_runner.files.recorded_words import recorded_words, without_plus
-from kd_runner.files.run_folder import EARLIER, GRID, MULTIRUN, NOW, RESULT, SETTINGS
+from kd_runner.files.run_folder import EARLIER, GRID, MULTIRUN, NOW, RESULT, RUN_LOCK, SETTINGS
 from kd_runner.files.scores import has_map, with_scores
 from kd_runner.files.stages import STAGES
 
@@ -326,7 +327,7 @@ def typed_seeds(overrides: Iterable[str]) -> tuple[str, ...]:
 
 
 def _why_missing(folder: Path) -> str:
-    """The reason why the run in `folder` has no result: it runs, it fell silent, it was cut off, or never began."""
+    """The reason why the run in `folder` has no result: it runs, was cut off, fell silent, or never began."""
     state, _ = tolerant_json.json_of(folder / NOW)
     try:
         quiet = time.time() - (folder / NOW).stat().st_mtime
@@ -334,6 +335,8 @@ def _why_missing(folder: Path) -> str:
         state = {}
     if state:
         epoch = f"{state.get('stage')} epoch {state.get('epoch')} of {state.get('epochs')}"
+        if _has_no_process(folder, state):
+            return f"cut off at {epoch}: no process runs it"
         silent = max(ALIVE, 3 * tolerant_json.number(state.get("seconds_per_epoch")))
         return f"running: {epoch}" if quiet < silent else f"silent since {epoch}"
     try:
@@ -341,3 +344,16 @@ def _why_missing(folder: Path) -> str:
     except OSError:  # a name that is too long for a file, of a sweep.json of anyone's
         began = False
     return "began, and left no result" if began else "not started"
+
+
+def _has_no_process(folder: Path, state: Mapping[str, Any]) -> bool:
+    """True where a run was last on this machine and no process has its lock: another machine may not see the lock.
+
+    Args:
+        state: The content of its now.json, which names the machine.
+    """
+    if not str(state.get("where")).startswith(f"{platform.node()}, ") or not (folder / RUN_LOCK).is_file():
+        return False
+    from kd_runner.files.locks import is_surely_free  # which most commands do without
+
+    return is_surely_free(folder / RUN_LOCK)

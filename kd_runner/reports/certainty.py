@@ -9,10 +9,10 @@ from kd_runner.comparison.gap import run_of
 from kd_runner.comparison.groups import Group, gain_of
 from kd_runner.comparison.learning import guessing_in_words, neither_has_learned
 from kd_runner.comparison.statistics import SURE
+from kd_runner.formats import points
 
 FEW = 5  # fewer seeds than this leave wide intervals
 SEEDS = f"seed={','.join(map(str, range(FEW)))}"
-NOT_LEARNED = "That says nothing of distillation, as neither student nor baseline has learned"
 MORE_SEEDS = f"More seeds would say more: -m {SEEDS}."
 
 
@@ -29,15 +29,31 @@ def certainty_of(result: Mapping[str, Any]) -> str:
     unlearned = neither_has_learned(group)
     if gain.p is None or gain.low is None or gain.high is None:
         if unlearned:
-            return f"{NOT_LEARNED}: {guessing_in_words(group)}."
+            return f"{_capitalized(guessing_in_words(group))}."
         return f"Nothing says how sure that is.{more}"
     tested = f"95 % {interval_in_words(gain.low, gain.high)} points, p = {gain.p:.2g} by McNemar's test"
     if unlearned:
-        return f"{NOT_LEARNED}: {guessing_in_words(group)} ({tested})."
+        return f"{_capitalized(guessing_in_words(group))} (the difference: {tested})."
     if gain.p >= SURE:
         return f"That is no sure difference: {tested}.{more}"
     kind = "gain" if gain.mean > 0 else "loss"
     return f"That is a sure {kind} on these images: {tested}. How far another seed would be from it is not known."
+
+
+def unlearned_sentence(result: Mapping[str, Any]) -> str:
+    """A sentence in place of one run's gain where neither student nor baseline has learned; empty where one has."""
+    student, baseline = result.get("student"), result.get("baseline")
+    if not student or not baseline or not neither_has_learned(Group((), [run_of(result)])):
+        return ""
+    difference = points(student["accuracy"] - baseline["accuracy"])
+    return (
+        f"Neither student nor baseline has learned, so the {difference} points between them say nothing of "
+        "distillation."
+    )
+
+
+def _capitalized(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def interval_in_words(low: float, high: float) -> str:

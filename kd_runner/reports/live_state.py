@@ -23,7 +23,13 @@ WORD = re.compile(r" (?=[\w.+@~/-]+=)")  # between two overrides
 LAST = 30  # results by whose times the time that is left is guessed
 OPEN = ("running", "not", "began")  # of the first words of why a run has no result: those of runs that may yet end
 # By the first word of why a run has no result.
-WORDS = {"running": "running", "silent": "silent", "began": "begun without a result", "not": "not started"}
+WORDS = {
+    "running": "running",
+    "silent": "silent",
+    "cut": "cut off",
+    "began": "begun without a result",
+    "not": "not started",
+}
 WORDS |= {word: word for word in ("failed", "stopped", "pruned", "interrupted")}
 
 

@@ -17,7 +17,7 @@ from kd_runner.files.run_folder import ANALYSIS, PAGE, RESULT
 from kd_runner.files.scores import has_map, words_of
 from kd_runner.files.stages import STAGES
 from kd_runner.formats import four_digits, percent
-from kd_runner.reports.certainty import certainty_of
+from kd_runner.reports.certainty import certainty_of, unlearned_sentence
 from kd_runner.reports.class_table import class_table
 from kd_runner.reports.cost_table import cost_headings, cost_rows
 from kd_runner.reports.data_table import data_lines, data_table
@@ -130,8 +130,9 @@ def run_page(folder: Folder) -> str:
     """The HTML of a run's report, from its result.json, settings.json and, where there is one, analysis.json."""
     run, result = folder.run, folder.run.result
     verdict = verdict_of(compared_groups([run]))
-    # The verdict says already how sure the gain is, and the section on the cost how fast the student is.
-    known = (f"{NOTHING_DISTILLED}.", certainty_of(result), speed_sentence(result))
+    # The verdict says already whether there is a gain and how sure it is, and the section on the cost how fast the
+    # student is.
+    known = (f"{NOTHING_DISTILLED}.", unlearned_sentence(result), certainty_of(result), speed_sentence(result))
     result_sentences = [sentence for sentence in sentences(result, folder.finetune_epochs) if sentence not in known]
     classes = folder.analysis.get("classes")
     data = result.get("data") or {}

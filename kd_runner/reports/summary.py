@@ -20,7 +20,7 @@ from kd_runner.formats import (
     roughly_relative,
     times,
 )
-from kd_runner.reports.certainty import certainty_of
+from kd_runner.reports.certainty import certainty_of, unlearned_sentence
 from kd_runner.reports.name_tags_notes import sentence_of
 from kd_runner.reports.peer_sentences import gain_with_peers, peer_sentences
 from kd_runner.reports.reasons import reasons
@@ -166,6 +166,9 @@ def _gain_sentence(result: Mapping[str, Any], finetuned: int) -> str:
     gap, taught = gap_in(result), run_of(result).taught
     if not taught:
         return _nothing_distilled_sentence(result, finetuned)
+    unlearned = unlearned_sentence(result)
+    if unlearned:
+        return unlearned
     baseline = result.get("baseline")
     if gap is None and baseline and result.get("teacher_features"):
         gain = points(result["student"]["accuracy"] - baseline["accuracy"])

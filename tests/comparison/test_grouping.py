@@ -71,6 +71,17 @@ def test_a_reference_is_found_by_a_whole_word_before_a_part() -> None:
         compared_groups(runs, "dkd")
 
 
+def test_defaults_is_the_row_without_words_that_others_lack() -> None:
+    rows = [run(0.8, "student.epochs=2"), run(0.9, "student.epochs=2", "distillation=dkd")]
+    names = {group.name: group.reference for group in compared_groups(rows, "defaults")}
+    assert names == {"student.epochs=2": "", "distillation=dkd": "student.epochs=2"}
+    only = compared_groups(rows[:1], "defaults")
+    assert [(group.name, group.reference) for group in only] == [("student.epochs=2", "")]
+    typed = [run(0.8, "distillation=at"), run(0.9, "distillation=dkd")]
+    with pytest.raises(SettingsError, match=r"got defaults: distillation=dkd, distillation=at$"):
+        compared_groups(typed, "defaults")
+
+
 def measured(mode: str, seed: int, val: float, test: float) -> Run:
     result = {"student": {"accuracy": test, "best_val": {"val_accuracy": val}}}
     return Run(Path(), (f"distillation={mode}",), (str(seed), "0"), result)

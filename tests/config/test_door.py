@@ -116,6 +116,12 @@ def test_the_door_stays_shut(elsewhere: Path, target: str) -> None:
     assert not any(elsewhere.iterdir())
 
 
+def test_a_question_mark_is_answered_with_the_command_that_helps() -> None:
+    message = r"^optimizer\.lr: must be a value, got '\?'; kd-runner help optimizer\.lr says what it may be$"
+    with pytest.raises(SettingsError, match=message):
+        build({"_target_": "torch.optim.Adam", "lr": "?"}, "optimizer")
+
+
 @pytest.mark.parametrize("value", [[{"_target_": "os.system"}], {"a": {"b": {"_target_": "os.system"}}, "c": 1}])
 def test_a_node_that_nothing_builds_is_refused(value: Any) -> None:
     with pytest.raises(SettingsError, match="must be numbers or plain words"):

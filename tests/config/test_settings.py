@@ -89,6 +89,10 @@ def test_every_group_but_the_trainer_offers_a_choice() -> None:
         ("+distillation@plus=at", r"plus: must have a name for each; write \+distillation@plus\.NAME=OPTION"),
         ("+student@peers=mlp", r"peers: must have a name for each; write \+student@peers\.NAME=OPTION"),
         ("~student", r"student: must be an option of its group, got none"),
+        (
+            "student.fraction='?'",
+            r"student\.fraction: must be a valid number, .*got '\?'; kd-runner help student\.fraction .*",
+        ),
     ],
 )
 def test_a_wrong_value_is_answered_with_its_key(override: str, message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from leaderboard_cases import right, sweep_of_two_modes, write_run
 from made_runs import class_names, made_run
 
 from kd_runner.errors import SettingsError
+from kd_runner.files.locks import lock_where_possible
 from kd_runner.files.results import MissingRun, Run, decisive_words, find_runs, read_run, top5_says_nothing, typed_seeds
 
 
@@ -87,6 +89,23 @@ def test_jobs_of_a_sweep_without_a_result_are_missing_with_their_reasons(tmp_pat
         "a=4": "silent since student epoch 1 of 9",
         "a=5": "not started",
     }
+
+
+def test_a_killed_run_of_this_machine_is_not_called_running(tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text("{}")
+    state = {"stage": "student", "epoch": 17, "epochs": 300, "where": f"{platform.node()}, CPU"}
+
+    def reason(**changes: str) -> str:
+        (tmp_path / "now.json").write_text(json.dumps(state | changes))
+        return find_runs([tmp_path])[1][0].reason
+
+    running = "running: student epoch 17 of 300"
+    assert reason() == running  # of an earlier version, which had no lock
+    with lock_where_possible(tmp_path / ".run.lock"):
+        assert reason() == running
+    (tmp_path / ".run.lock").touch()
+    assert reason() == "cut off at student epoch 17 of 300: no process runs it"
+    assert reason(where="another-machine, CPU") == running
 
 
 def test_of_one_run_done_twice_the_later_one_counts(tmp_path: Path) -> None:

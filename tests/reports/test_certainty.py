@@ -81,14 +81,19 @@ def test_a_sure_difference_of_networks_that_have_not_learned_is_none(student: in
     data = {"test": 500, "largest_class": {"test": {"share": 0.1}}}
     result = result_of(student, baseline, data=data)
     said = certainty_of(result)
-    assert said.startswith(
-        "That says nothing of distillation, as neither student nor baseline has learned: always guessing the largest "
-        "class gives 10.0 % (95 % interval "
-    )
+    assert said.startswith("Always guessing the largest class gives 10.0 % (the difference: 95 % interval ")
     assert said.endswith("by McNemar's test).")
     verdict = verdict_of(compared_groups([Run(Path("run"), (), ("0", "0"), result)]))
     assert verdict.word == "unlearned"
     points = f"{(student - baseline) / 5:+.2f}"
+    for more in ({}, {"teacher": {"accuracy": 0.9}}, {"peers": {"networks": [{"stage": "peer", "accuracy": 0.1}]}}):
+        first, second, *_ = sentences(result | more, 0)
+        assert first == (
+            f"Neither student nor baseline has learned, so the {points} points between them say nothing of "
+            "distillation."
+        )
+        assert second == said
+    assert sentences(result_of(152, 31, data=data, teacher={"accuracy": 0.9}), 0)[0].startswith("Distillation gave +24")
     assert verdict.headline == f"Neither student nor baseline has learned: {points} points say nothing"
     assert "Always guessing the largest class gives 10.0 %. Train longer" in str(verdict)
     assert "sure" in certainty_of(result_of(152, 31, data=data))
