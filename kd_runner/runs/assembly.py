@@ -143,8 +143,8 @@ def _refuse_unfit_images(settings: Settings, data: Data) -> None:
             f"evaluate.corruptions: must be false for images of other than 1 or 3 channels, got true and "
             f"{channels} channels"
         )
-    check_class_weights(settings, data.splits)
     check_image_weights(settings, data)
+    check_class_weights(settings, data)
 
 
 def _recipes(settings: Settings) -> dict[str, Recipe]:

@@ -95,6 +95,10 @@ def test_weights_that_no_stage_could_use_are_refused(settings: Make, words: Call
         SettingsError, match=r"^dataset.weight: must be above 0 for one of the \d+ images that the stud"
     ):
         assemble(settings(*words(half_weigh_nothing), "student.without_classes=[b]"))
+    with pytest.raises(
+        SettingsError, match=r"^dataset.class_weights: .*labels count for the student, got 0 for all .*a"
+    ):
+        assemble(settings(*words(half_weigh_nothing), "dataset.class_weights=[1,0]"))
 
 
 def a_third_without(number: int, row: list[object]) -> list[object]:

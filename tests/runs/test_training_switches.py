@@ -19,6 +19,7 @@ from kd_runner.runs.assembly import assemble
 from kd_runner.runs.data import read_data
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.stages.labels_only import ingredients
+from kd_runner.training.label_loss import weights_of_classes
 from kd_runner.training.switches import Switches
 
 OF_BOTH = ("trainer.gradient_clip_val=1.0", "trainer.accumulate_grad_batches=2", "optimizer.layer_decay=0.5",
@@ -120,6 +121,11 @@ def test_stages_have_their_own_layer_decay_and_frozen_layers(parts: Callable[...
             "dataset.class_weights: must have a number for each of the 10 classes, got 2",
         ),
         (
+            ["dataset.class_weights=[0,0,0,1,0,0.5,0,0,0,0]", "student.without_classes=[3,5]", "student.fraction=0.1"],
+            "dataset.class_weights: must be above 0 for a class of one of the 88 images whose labels count for the "
+            "student, got 0 for all but 3, 5",
+        ),
+        (
             ["dataset.class_weights=some"],
             "dataset.class_weights: must be balanced, or a list with a number of 0 or more for each class, or null, "
             "got 'some'",
@@ -145,6 +151,14 @@ def test_what_cannot_work_is_refused_in_one_line(words: list[str], message: str,
         parts(*words)
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
+
+
+def test_a_class_with_a_weight_and_with_images_is_enough(parts: Callable[..., Parts]) -> None:
+    made = parts("dataset.class_weights=[0,0,0,1,1e-50,0,0,0,0,0]", "student.without_classes=[3]")
+    labels = made.data.student_images.labels
+    weights = weights_of_classes(made.recipes["student"].switches.class_weights, labels, 10)
+    assert float(weights[labels].mean()) == pytest.approx(1, rel=1e-6)
+    assert set(weights[labels].tolist()) == {0.0, float(weights[4])}
 
 
 def test_a_mode_that_compares_images_is_noted_where_a_step_has_several_batches(parts: Callable[..., Parts]) -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import nn
 
 from kd_runner.config.field_types import Node
 from kd_runner.config.settings import Settings
-from kd_runner.datasets.splits import Splits
 from kd_runner.distillation.label_smoothing import LabelSmoothing
 from kd_runner.distillation.tf_kd import VirtualTeacher
 from kd_runner.errors import SettingsError
 from kd_runner.files.stages import FINETUNE, STUDENT
 from kd_runner.networks.freezing import freeze
 from kd_runner.notes import note
-from kd_runner.runs.data import is_teacher
+from kd_runner.runs.data import Data, is_teacher, names_of
 from kd_runner.training.mode import Mode
 from kd_runner.training.switches import Switches
 
@@ -134,17 +134,30 @@ def check_modes(settings: Settings, modes: Sequence[Mode]) -> None:
             )
 
 
-def check_class_weights(settings: Settings, splits: Splits) -> None:
-    """Refuse a list of weights that has not one for each class.
+def check_class_weights(settings: Settings, data: Data) -> None:
+    """Refuse a list of weights that has not one for each class, or is 0 for the labels of all the student's images.
+
+    Where an image may have several labels, the factors may be 0: images still teach which labels they do not have.
 
     Raises:
-        SettingsError: names both numbers.
+        SettingsError: names what must hold and what was given.
     """
-    weights = settings.dataset.class_weights
-    if isinstance(weights, list) and len(weights) != splits.num_classes:
+    weights, splits, images = settings.dataset.class_weights, data.splits, data.student_images
+    if not isinstance(weights, list):
+        return
+    if len(weights) != splits.num_classes:
         raise SettingsError(
             f"dataset.class_weights: must have a number for each of the {splits.num_classes} classes, got "
             f"{len(weights)}"
+        )
+    if splits.several_labels:
+        return
+    labels = images.labels if images.weights is None else images.labels[images.weights > 0]
+    if not bool((torch.tensor(weights, dtype=torch.float64) > 0)[labels].any()):
+        weighty = [str(name) for name, weight in zip(splits.classes, weights, strict=True) if weight > 0]
+        raise SettingsError(
+            f"dataset.class_weights: must be above 0 for a class of one of the {len(labels):,} images whose labels "
+            f"count for the student, got 0 for all but {names_of(weighty)}"
         )
 
 
