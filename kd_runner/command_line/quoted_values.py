@@ -36,11 +36,14 @@ def with_quotes(word: str) -> str:
         return word
     if "${" in value:
         return word
-    is_path, is_there, parts = _is_path(key), _is_there(value), value.removeprefix("[").removesuffix("]").split(",")
+    is_path, is_there, parts = _is_path(key), _is_there(value), _without_brackets(value).split(",")
     override = _read(word)
     if override is not None:
-        is_sweep = override.is_sweep_override()
-        is_one = not all(map(_is_there, parts)) and is_path if is_sweep else override.value() != value
+        read = override.value()
+        if override.is_sweep_override():
+            is_one = is_path and not all(map(_is_there, parts))
+        else:
+            is_one = read != value and (is_path or isinstance(read, str))
         return f"{key}={quoted(value)}" if is_there and is_one else word
     if value != value.strip() and not is_there:
         return word
@@ -52,7 +55,7 @@ def with_quotes(word: str) -> str:
 def quoted_word(word: str) -> str | None:
     """The word that gives Hydra the typed value, as a text or a list of texts; None where something else is meant."""
     key, is_setting, value = word.partition("=")
-    is_list = value.startswith("[") and value.endswith("]")
+    is_list = _is_in_brackets(value)
     if not is_setting or not KEY.fullmatch(key) or CALL.match(value) or (value[:1] in ("[", "{") and not is_list):
         return None
     typed = f"{key}={_with_quoted_parts(value) if is_list else quoted(value)}"
@@ -61,10 +64,18 @@ def quoted_word(word: str) -> str | None:
 
 def _with_quoted_parts(value: str) -> str:
     """The list, or the values of a sweep, with those parts in quotes that Hydra does not take bare."""
-    is_list = value.startswith("[")
-    texts = [part.strip() for part in value.removeprefix("[").removesuffix("]").split(",")]
+    texts = [part.strip() for part in _without_brackets(value).split(",")]
     parts = [text if _read(f"key={text}") is not None else quoted(text) for text in texts]
-    return f"[{','.join(parts)}]" if is_list else ",".join(parts)
+    return f"[{','.join(parts)}]" if _is_in_brackets(value) else ",".join(parts)
+
+
+def _is_in_brackets(value: str) -> bool:
+    return len(value) > 1 and value.startswith("[") and value.endswith("]")
+
+
+def _without_brackets(value: str) -> str:
+    """The inside of a list; a bracket without its partner stays."""
+    return value[1:-1] if _is_in_brackets(value) else value
 
 
 def _read(word: str) -> Override | None:

@@ -59,11 +59,17 @@ def _reason_in(record: Path) -> str | None:
 
 def _is_run(sweep: Path) -> bool:
     """True where a process runs this sweep or search: a job that goes on by itself is to try again."""
-    return any(is_locked(path) for path in (sweep / LOCK, *(sweep / DRIVERS).glob(f"*{ALIVE}")))
+    return _count_drivers(sweep) > 0
+
+
+def _count_drivers(sweep: Path) -> int:
+    return sum(is_locked(path) for path in (sweep / LOCK, *(sweep / DRIVERS).glob(f"*{ALIVE}")))
 
 
 def forget_failed_trainings(sweep: Path) -> None:
-    """Delete the records of a sweep that begins, goes on or has ended."""
+    """Delete the records of a sweep that begins, goes on or has ended, unless another process runs the same search."""
+    if _count_drivers(sweep) > 1:
+        return
     for record in (sweep / NETWORKS).glob(f"*/{FAILED}"):
         with suppress(OSError):
             record.unlink()

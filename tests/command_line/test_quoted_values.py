@@ -120,3 +120,15 @@ def test_what_hydra_reads_stays_as_it_is(tmp_path: Path) -> None:
     assert as_hydra_reads_it(f"dataset.root={tmp_path}/a,{tmp_path}/b") == f"dataset.root={tmp_path}/a,{tmp_path}/b"
     assert as_hydra_reads_it(f"dataset.root={tmp_path}/a,b") == f'dataset.root="{tmp_path}/a,b"'
     assert as_hydra_reads_it("store=/x,y") == "store=/x,y"  # neither is there: Hydra says what may be meant
+
+
+@pytest.mark.parametrize("word", ["seed=1]", "seed=[1", "seed=1,2]", "optimizer.lr=0.1]", "dataset.classes=[ä"])
+def test_a_bracket_without_its_partner_stays(word: str) -> None:
+    assert as_hydra_reads_it(word) == word
+
+
+def test_a_list_stays_one_beside_a_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "[Birds,Cats]").mkdir()
+    assert read(as_hydra_reads_it("dataset.classes=[Birds,Cats]")) == ["Birds", "Cats"]
+    assert read(as_hydra_reads_it("dataset.root=[Birds,Cats]")) == "[Birds,Cats]"

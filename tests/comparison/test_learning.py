@@ -38,6 +38,37 @@ def test_runs_count_together_and_few_images_say_nothing() -> None:
     assert not has_not_learned(group_of(0.1, data={}), "student")
 
 
+def test_runs_whose_scatter_is_small_are_surely_above_guessing_together() -> None:
+    accuracies = [0.119, 0.115, 0.123, 0.12, 0.118, 0.117, 0.121, 0.122, 0.116, 0.119]
+    assert all(
+        stats.binomtest(round(one * 539), 539, 0.102, alternative="greater").pvalue >= 0.05 for one in accuracies
+    )
+    assert stats.ttest_1samp(accuracies, 0.102, alternative="greater").pvalue < 1e-5
+    assert has_not_learned(group_of(accuracies[0], share=0.102), "student")
+    assert not has_not_learned(group_of(*accuracies, share=0.102), "student")
+    assert has_not_learned(group_of(0.08, 0.13, 0.10, share=0.102), "student")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "unlearned"),
+    [
+        ({"balanced_accuracy": 0.5, "auroc": 0.5}, True),
+        ({"balanced_accuracy": 0.55, "auroc": 0.55}, True),  # 0.89 and 1.04 standard errors above chance
+        ({"balanced_accuracy": 0.816, "auroc": 0.5}, False),
+        ({"balanced_accuracy": 0.5, "auroc": 0.97}, False),
+        ({}, True),
+    ],
+)
+def test_where_one_class_is_large_telling_the_others_from_it_is_learning(
+    numbers: dict[str, float], unlearned: bool
+) -> None:
+    data = {"test": 400, "classes": 2, "largest_class": {"test": {"share": 0.9}}}
+    group = group_of(0.7, data=data, student={"accuracy": 0.7, **numbers})
+    assert has_not_learned(group, "student") == unlearned
+    equal = {**data, "largest_class": {"test": {"share": 0.5}}}
+    assert has_not_learned(group_of(0.5, data=equal, student={"accuracy": 0.5, **numbers}), "student")
+
+
 def test_both_networks_must_have_learned_nothing() -> None:
     assert neither_has_learned(group_of(0.1, baseline={"accuracy": 0.06}))
     assert not neither_has_learned(group_of(0.1, baseline={"accuracy": 0.6}))

@@ -65,3 +65,16 @@ def test_a_run_by_itself_leaves_no_record(tmp_path: Path) -> None:
     with pytest.raises(LossNotFinite):
         train(tmp_path / "run", LossNotFinite(REASON))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_driver_that_joins_or_leaves_a_search_forgets_nothing_while_another_runs(sweep: Path) -> None:
+    (sweep / DRIVERS).mkdir()
+    with lock_of(sweep / DRIVERS / f"host-1{ALIVE}"):
+        with pytest.raises(LossNotFinite):
+            train(sweep / NETWORKS / "teacher_0123", LossNotFinite(REASON))
+        with lock_of(sweep / DRIVERS / f"host-2{ALIVE}"):
+            forget_failed_trainings(sweep)
+            with pytest.raises(LossNotFinite):
+                train(sweep / "0")
+        forget_failed_trainings(sweep)
+        train(sweep / "0")
