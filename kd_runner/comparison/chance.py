@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FEW = 30  # on fewer images, chance hides even a fair network
+UNEQUAL = (
+    1.5  # times its equal share: with so large a class, accuracy alone does not tell whether a network has learned
+)
 
 
 def largest_class(labels: Tensor) -> tuple[int, float]:
@@ -18,6 +21,11 @@ def largest_class(labels: Tensor) -> tuple[int, float]:
     counts = labels.bincount()
     label = int(counts.argmax())
     return label, int(counts[label]) / len(labels)
+
+
+def has_large_class(largest: float, classes: float) -> bool:
+    """True where the largest class is so large that accuracy alone does not tell whether a network has learned."""
+    return largest * classes >= UNEQUAL
 
 
 def share_of(right: Tensor) -> float:

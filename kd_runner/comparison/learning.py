@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from kd_runner.comparison.chance import p_of_at_least, too_few_to_tell
+from kd_runner.comparison.chance import has_large_class, p_of_at_least, too_few_to_tell
 from kd_runner.comparison.gap import run_of
 from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import SURE
@@ -73,7 +73,7 @@ def _tells_classes_apart(group: Group, stage: str, largest: float) -> bool:
         largest: The share of the largest class among the test images.
     """
     classes, images = group.mean("data", "classes"), group.mean("data", "test")
-    if not classes or not images or largest * classes < UNEQUAL:
+    if not classes or not images or not has_large_class(largest, classes):
         return False
     rest = images * (1 - largest) / (classes - 1)
     balanced_error = math.sqrt((1 - 1 / classes) / rest) / classes

@@ -210,9 +210,17 @@ def test_what_has_not_learned_is_said_when_it_has_trained(result_of: RunIt, capl
 @pytest.mark.parametrize(("accuracy", "words"), [(0.5, "has not learned"), (0.51, "may not have learned")])
 def test_what_may_be_chance_is_not_said_to_be(settings: Callable[..., Any], accuracy: float, words: str) -> None:
     with collected_notes() as notes:
-        note_not_learned(settings(), "student", accuracy, 100, 0.5, ["a reason"])
+        note_not_learned(settings(), "student", accuracy, 100, 0.5, 2, ["a reason"])
     assert notes[-1].startswith(f"the student {words}: it is right on {100 * accuracy:.1f} % of 100 ")
     assert f"; more epochs (student.epochs, now {settings().student.epochs}), another learning rate" in notes[-1]
+
+
+@pytest.mark.parametrize(("largest", "is_said"), [(0.74, False), (0.76, True)])  # of two classes
+def test_where_one_class_is_large_the_note_names_balanced_accuracy(
+    settings: Callable[..., Any], largest: float, is_said: bool
+) -> None:
+    warning = note_not_learned(settings(), "student", 0.6, 1000, largest, 2, ["a reason"])
+    assert ("balanced accuracy says more" in warning) == is_said
 
 
 def test_a_training_of_a_number_of_steps_is_made_longer_by_more_of_them(settings: Callable[..., Any]) -> None:

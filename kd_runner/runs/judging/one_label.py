@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from kd_runner.comparison.chance import (
+    has_large_class,
     largest_class,
     p_of_at_least,
     p_of_difference,
@@ -133,7 +134,9 @@ class OneLabelJudge:
         if doubt is None or (too_few_to_tell(len(right), largest) and _has_learned_labels(training_labels, epochs)):
             return Judgement(name, right, largest)
         constant = doubts.one_class_for_all(logits, labels, self.data.splits.classes)
-        warning = note_not_learned(self.settings, name, share_of(right), len(right), largest, [doubt, *constant])
+        warning = note_not_learned(
+            self.settings, name, share_of(right), len(right), largest, len(self.data.splits.classes), [doubt, *constant]
+        )
         return Judgement(name, right, largest, None, warning)
 
     def note_no_gap(self, teacher: Judgement, baseline: Judgement) -> None:
@@ -184,22 +187,32 @@ class OneLabelJudge:
         if doubt is not None and not learned:
             blamed = teacher is not None and teacher.warning is not None and learns_from_teacher(modes)
             cause = ["its teacher, of which a note says what is wrong, is the likely cause"] if blamed else []
-            note_not_learned(self.settings, STUDENT, accuracy, len(labels), largest, [doubt, *cause])
+            reasons, classes = [doubt, *cause], len(self.data.splits.classes)
+            note_not_learned(self.settings, STUDENT, accuracy, len(labels), largest, classes, reasons)
         if teacher is not None and BASELINE not in judgements and learns_from_teacher(modes):
             note_teacher_below(teacher, accuracy)
         note_flat_student(modes, temperature, self.settings, epochs)
 
 
 def note_not_learned(
-    settings: Settings, stage: str, accuracy: float, images: int, largest: float, reasons: Sequence[str]
+    settings: Settings,
+    stage: str,
+    accuracy: float,
+    images: int,
+    largest: float,
+    classes: int,
+    reasons: Sequence[str],
 ) -> str:
     """Note that the network of `stage` has not learned, or may not have, and what to do; returns the sentence.
 
     Args:
         accuracy: The share of the `images` of the validation split that the network is right on.
         largest: The share of the largest class among them.
+        classes: The number of classes.
         reasons: The reasons for the doubt, in words.
     """
+    if has_large_class(largest, classes) and not too_few_to_tell(images, largest):
+        reasons = [*reasons, "with so large a class, balanced accuracy says more (in the report)"]
     role = STUDENT if stage in (BASELINE, STUDENT, FINETUNE) else stage
     if too_few_to_tell(images, largest):
         warning = f"{subject_of(stage)} is right on {percent(accuracy, 1)}: {'; '.join(reasons)}"
