@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 from jobs import Job
-from kd_runner.datasets.unlabelled import TransferSet
 from torch import Tensor, nn
 
 from kd_runner.config.settings import Settings
 from kd_runner.datasets.dafl import Generator
 from kd_runner.datasets.deep_inversion import DeepInversion
+from kd_runner.datasets.labels.unlabelled import TransferSet
 from kd_runner.errors import SettingsError
 from kd_runner.evaluation.macs import counted_macs, multiply_accumulates
 from kd_runner.input_pipeline.sources import MemorySource
