@@ -23,10 +23,14 @@ TINY = ("teacher.epochs=1", "student.epochs=1", "baseline=false", "trainer.accel
 
 
 def run_unread(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run Python where nobody reads what it prints; the end of the pipe is closed before it starts."""
+    """Run Python where nobody reads what it prints; the end of the pipe is closed before it starts.
+
+    What it prints stays in its buffer until it is flushed, whatever the environment of the tests says.
+    """
     reader, writer = os.pipe()
     os.close(reader)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment.pop("PYTHONUNBUFFERED", None)
     try:
         return subprocess.run(
             [sys.executable, *command], cwd=folder, env=environment, stdout=writer, stderr=subprocess.PIPE, text=True,

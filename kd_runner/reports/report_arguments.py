@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from kd_runner.closed_output import Parser, discard_output
+from kd_runner.closed_output import Parser, may_be_closed
 from kd_runner.errors import RunFailed, SettingsError, one_line
 from kd_runner.files.home import typed_path, typed_run
 from kd_runner.files.run_folder import GRID, MULTIRUN, PAGE, RESULT
@@ -23,6 +23,7 @@ PORT = 8642  # of --serve
 SUFFIXES_OF_FILES = (".html", ".htm", ".csv", ".md", ".json", ".txt", ".pdf", ".png", ".svg", ".xml", ".yaml", ".yml")
 
 
+@may_be_closed
 def main(verify: Verify | None = None) -> int:
     """`kd-report FOLDER…`; returns the exit code.
 
@@ -46,9 +47,8 @@ def main(verify: Verify | None = None) -> int:
         with _without_collector():
             page = write_page(arguments.folders, arguments.out, arguments.reference, arguments.interactive)
         print(printable(page))
-    except BrokenPipeError:  # the reader of our output has closed it, as `head` does
-        discard_output()
-        return 1
+    except BrokenPipeError:  # no error of a folder: its reader has seen enough
+        raise
     except (SettingsError, RunFailed, OSError) as error:
         print(f"kd-report: {one_line(error)}", file=sys.stderr)
         return 2
