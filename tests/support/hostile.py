@@ -175,11 +175,13 @@ def nothing_happens(allowed: Path, secrets: tuple[Path, ...] = ()) -> Iterator[N
         elif event in CHANGES and any(is_outside(*pair) for pair in _paths_of(event, arguments)):
             seen.append(f"{event} {arguments!r}"[:200])
 
+    writes_no_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a first import writes some
     _HOOKED.append(watch)
     try:
         yield
     finally:
         _HOOKED.remove(watch)
+        sys.dont_write_bytecode = writes_no_bytecode
     assert not seen, seen
     assert not Path(MARKER).exists()
 
