@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from leaderboard_cases import sweep_of_two_modes, sweep_over_a_grid, write_run
 
+from kd_runner import closed_output
 from kd_runner.errors import SettingsError
 from kd_runner.reports import report_arguments
 from kd_runner.reports.sweep_report import report
@@ -60,7 +61,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(
 
     closed = []
     monkeypatch.setattr(report_arguments, "report", close)
-    monkeypatch.setattr(report_arguments, "discard_output", lambda: closed.append(True))
+    monkeypatch.setattr(closed_output, "discard_output", lambda: closed.append(True))
     monkeypatch.setattr(sys, "argv", ["kd-report", str(sweep)])
     assert report_arguments.main() == 1
     assert (closed, capfd.readouterr().err) == ([True], "")
