@@ -6,14 +6,14 @@ Guo et al. 2023, "Class Attention Transfer Based Knowledge Distillation" (CVPR 2
 from __future__ import annotations
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from kd_runner.distillation.class_maps import class_maps
 from kd_runner.outputs import AdapterExample, Needs, Outputs, deepest
 from kd_runner.tensors import unit
 
 
-class CATKD:
+class CATKD(nn.Module):
     """Mean over images, classes and places of (class map of the student − class map of the teacher)².
 
     Class maps [N, K, H, W] are how much each place of the last maps adds to the logit of each class. They are averaged
@@ -31,6 +31,7 @@ class CATKD:
     def __init__(self, resolution: int = 2) -> None:
         if resolution < 2:
             raise ValueError(f"resolution must be 2 or more, got {resolution}")
+        super().__init__()
         self.resolution = resolution
 
     def adapt(self, example: AdapterExample) -> None:
@@ -43,8 +44,9 @@ class CATKD:
             if deepest(outputs).shape[2:].numel() == 1:
                 raise ValueError(f"must have maps of more than one pixel from the {role}, the last have one")
         self.student_maps, self.teacher_maps = class_maps(example)
+        self.teacher_head = self.teacher_maps.head
 
-    def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
+    def forward(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         student_features, teacher_features = deepest(student), deepest(teacher)
         sides = zip(student_features.shape[2:], teacher_features.shape[2:], strict=True)
         height, width = (min(self.resolution, *pair) for pair in sides)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kd_runner.distillation.dense_copy import DenseCopy
 from kd_runner.outputs import AdapterExample, Outputs, deepest
 from kd_runner.tensors import maps, vectors
 
@@ -18,11 +19,11 @@ class ClassMaps:
     The mean of a class's map is the class's logit without the bias (arXiv:1512.04150, equation 2).
 
     Args:
-        head: The network's last dense layer. The network trains and saves it.
+        head: The student's last dense layer, which the student trains and saves; of the teacher's a copy.
         averaged: True where it reads the average of the maps, False where it reads all of their numbers.
     """
 
-    head: nn.Linear
+    head: nn.Linear | DenseCopy
     averaged: bool
 
     def __call__(self, features: Tensor) -> Tensor:
@@ -42,14 +43,18 @@ class ClassMaps:
 def class_maps(example: AdapterExample) -> tuple[ClassMaps, ClassMaps]:
     """The class maps of (student, teacher), from the last layer that the mode is given of each.
 
+    A mode must register the teacher's head as its own, so that it goes with the mode to its device.
+
     Raises:
         ValueError: a network of which the logits are no dense layer of that layer, averaged or flattened.
     """
     name = example.student_head
     student_head = None if name is None else example.student_network.get_submodule(name)
+    teacher_maps = _class_maps("teacher", example.teacher, example.teacher_head)
+    assert isinstance(teacher_maps.head, nn.Linear)
     return (
         _class_maps("student", example.student, student_head),
-        _class_maps("teacher", example.teacher, example.teacher_head),
+        replace(teacher_maps, head=DenseCopy(teacher_maps.head)),
     )
 
 

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from kd_runner.distillation.class_maps import ClassMaps, class_maps
 from kd_runner.outputs import AdapterExample, Needs, Outputs, deepest
 from kd_runner.tensors import kl_of_images
 
 
-class SDD:
+class SDD(nn.Module):
     """T² · mean over images and regions of (weight of the region) · KL(teacher || student) of the region's logits.
 
     The logits of a region are what a network's last dense layer gives for its last maps averaged over the region. A
@@ -36,6 +36,7 @@ class SDD:
     def __init__(self, scales: Sequence[int] = (1, 2, 4), complementary_weight: float = 2.0) -> None:
         if 1 not in scales or min(scales) < 1:
             raise ValueError(f"scales must hold whole numbers from 1 on, and 1 among them, got {list(scales)}")
+        super().__init__()
         self.scales, self.complementary_weight = tuple(scales), complementary_weight
 
     def adapt(self, example: AdapterExample) -> None:
@@ -45,8 +46,9 @@ class SDD:
             ValueError: a network whose logits are no dense layer of its last maps.
         """
         self.student_maps, self.teacher_maps = class_maps(example)
+        self.teacher_head = self.teacher_maps.head
 
-    def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
+    def forward(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         logits = self._regions(self.student_maps, deepest(student))
         targets = self._regions(self.teacher_maps, deepest(teacher))
         divergences = kl_of_images(

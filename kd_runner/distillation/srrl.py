@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kd_runner.distillation.dense_copy import DenseCopy
 from kd_runner.outputs import AdapterExample, Needs, Outputs, deepest
 from kd_runner.tensors import maps, vectors
 
@@ -34,7 +35,7 @@ class SRRL(nn.Module):
         self.classifier_weight = classifier_weight
 
     def adapt(self, example: AdapterExample) -> None:
-        """Builds the connector, and keeps the teacher's classifier, which is neither trained nor saved here.
+        """Builds the connector, and copies the teacher's classifier, which is neither trained nor saved here.
 
         Raises:
             ValueError: the teacher does not end in a dense layer, or another layer than its input is given.
@@ -55,9 +56,9 @@ class SRRL(nn.Module):
         if bool(embedding.min() >= 0):
             layers.append(nn.ReLU())
         self.connector = nn.Sequential(*layers)
-        self._head = [example.teacher_head]  # in a list, where nn.Module does not look for submodules
+        self.teacher_head = DenseCopy(example.teacher_head)
 
     def forward(self, student: Outputs, teacher: Outputs, labels: Tensor, temperature: float) -> Tensor:
         embeddings = vectors(self.connector(maps(deepest(student))))
         features = F.mse_loss(embeddings, vectors(deepest(teacher)))
-        return features + self.classifier_weight * F.mse_loss(self._head[0](embeddings), teacher.logits)
+        return features + self.classifier_weight * F.mse_loss(self.teacher_head(embeddings), teacher.logits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,20 @@ def on_the_cpu(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: value.detach().cpu().clone() for name, value in tensors.items()}
 
 
+def tensors_of(held: Any) -> Iterator[torch.Tensor]:
+    """The tensors that an object holds, also inside what it holds."""
+    if isinstance(held, torch.Tensor):
+        yield held
+    elif isinstance(held, Mapping):
+        for value in held.values():
+            yield from tensors_of(value)
+    elif isinstance(held, list | tuple | set):
+        for value in held:
+            yield from tensors_of(value)
+    elif hasattr(held, "__dict__") and not isinstance(held, type):
+        yield from tensors_of(vars(held))
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_what_should_move_moves_and_the_teacher_does_not(settings: Make, tmp_path: Path, mode: str) -> None:
     parts = assemble(settings(*SMALL, f"distillation={mode}", *OWN.get(mode, ())))
@@ -84,6 +98,11 @@ def test_what_should_move_moves_and_the_teacher_does_not(settings: Make, tmp_pat
     assert all(torch.isfinite(value).all() for value in tensors)
     frozen = [name for name, value in module.network.named_parameters() if not value.requires_grad]
     assert frozen == (["head.weight", "head.bias"] if mode == "simkd" else [])
+    module.to("meta")
+    for loss in (mode.loss for mode in module.modes):  # jobs side by side share a teacher: no own one goes along
+        held = [tensor for tensor in tensors_of(loss) if tensor.dim() > 0]  # a number works on any device
+        left = [tuple(tensor.shape) for tensor in held if tensor.device.type != "meta"]
+        assert left == [], "a mode holds what does not go with it to its device"
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "none"])  # which has no loss of its own

@@ -64,6 +64,16 @@ def test_two_jobs_share_a_gpu(tmp_path: Path) -> None:
     assert together_and_alone[2:] == together_and_alone[:2]
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+def test_modes_that_read_with_the_teachers_last_layer_share_a_teacher_on_a_gpu(tmp_path: Path) -> None:
+    words = ("distillation=srrl,simkd,catkd,sdd", "teacher.hidden=[]", "trainer.accelerator=gpu")
+    out, err = swept(tmp_path, *words, *SHORT, "hydra.launcher.jobs_per_device=1")
+    assert err == ""
+    assert "4 side by side" in out
+    assert all((tmp_path / "sweep" / str(job) / "student_best.safetensors").is_file() for job in range(4))
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
