@@ -106,7 +106,8 @@ def needs_of(target: Any) -> str:
     letters = {
         "L": needs.teacher_logits,
         "F": needs.student is not None,
-        "M": (hasattr(target, "adapt") and hasattr(target, "parameters")) or hasattr(target, "deployed"),
+        "M": (hasattr(target, "adapt") and hasattr(target, "parameters") and getattr(target, "has_adapters", True))
+        or hasattr(target, "deployed"),
         "B": needs.indices,
         "V": needs.strong_view,
         "Y": needs.labels,

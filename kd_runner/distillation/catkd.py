@@ -27,6 +27,7 @@ class CATKD(nn.Module):
     """
 
     needs = Needs(student="map", teacher="map", maps=True)
+    has_adapters = False  # a module for the copy of the teacher's head alone
 
     def __init__(self, resolution: int = 2) -> None:
         if resolution < 2:

@@ -32,6 +32,7 @@ class SDD(nn.Module):
     """
 
     needs = Needs(student="map", teacher="map", labels=True, teacher_logits=True, maps=True)
+    has_adapters = False  # a module for the copy of the teacher's head alone
 
     def __init__(self, scales: Sequence[int] = (1, 2, 4), complementary_weight: float = 2.0) -> None:
         if 1 not in scales or min(scales) < 1:

@@ -240,7 +240,9 @@ def weightless(case: Case, key: str) -> str | None:
 
 def no_adapters(case: Case, key: str) -> str | None:
     mode = case.mode(key)
-    return "the mode has no adapters" if mode is not None and not isinstance(mode.loss, nn.Module) else None
+    if mode is None or (isinstance(mode.loss, nn.Module) and getattr(mode.loss, "has_adapters", True)):
+        return None
+    return "the mode has no adapters"
 
 
 def resting_labels(case: Case, key: str) -> str | None:
