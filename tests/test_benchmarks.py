@@ -40,6 +40,7 @@ def benchmark_named(monkeypatch: pytest.MonkeyPatch):
         "cached_targets",
         "exported_students",
         "report_scale",
+        "decoding",
     ):
         sys.modules.pop(name, None)
 
@@ -49,6 +50,18 @@ def test_step_overhead(benchmark_named) -> None:
     for case in module.CASES:
         for call in module.contenders(dataclasses.replace(case, steps=2, batch=4), CPU).values():
             call()
+
+
+def test_decoding(
+    benchmark_named, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    module, file = benchmark_named("decoding"), tmp_path / "decoding.json"
+    monkeypatch.setattr(module, "SIDES", {32: 2, 64: 1})
+    monkeypatch.setattr(sys, "argv", ["decoding.py", "--rounds", "1", "--json", str(file)])
+    module.main()
+    assert "64 x 64" in capsys.readouterr().out
+    seconds = json.loads(file.read_text())["seconds"]
+    assert list(seconds["32"]) == ["kd-runner", "all in threads", "one thread"]
 
 
 def test_data_pipeline(benchmark_named, monkeypatch: pytest.MonkeyPatch) -> None:

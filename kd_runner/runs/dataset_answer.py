@@ -19,6 +19,7 @@ from kd_runner import plain_text
 from kd_runner.config.settings import Settings
 from kd_runner.datasets.decoding.files import ImageFiles
 from kd_runner.datasets.decoding.image_file import ImageFacts, facts
+from kd_runner.datasets.decoding.in_threads import results_in_order
 from kd_runner.datasets.folders.tree import decoded_name
 from kd_runner.datasets.inspection import survey
 from kd_runner.datasets.inspection.contact_sheet import CLASSES, contact_sheet
@@ -168,7 +169,8 @@ def blocks(images: Images) -> Iterator[Tensor]:
     assert isinstance(images, ImageFiles)
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(images), BLOCK):
-            yield torch.stack(list(pool.map(images.__getitem__, range(start, min(start + BLOCK, len(images))))))
+            indices = range(start, min(start + BLOCK, len(images)))
+            yield torch.stack(results_in_order(pool, images.__getitem__, indices))
 
 
 def class_table(splits: Splits) -> list[str]:
@@ -234,7 +236,7 @@ def headers_of(splits: Sequence[ImageFiles]) -> list[ImageFacts]:
     """The facts in the headers of all files."""
     files = [split.file(index) for split in splits for index in range(len(split))]
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(facts, files))
+        return results_in_order(pool, facts, files)
 
 
 def unreadable_lines(splits: Splits, skipped: bool) -> list[str]:

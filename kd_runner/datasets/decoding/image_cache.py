@@ -22,6 +22,7 @@ from kd_runner.datasets.decoding.conversions import (
 )
 from kd_runner.datasets.decoding.files import ImageFiles
 from kd_runner.datasets.decoding.image_file import facts
+from kd_runner.datasets.decoding.in_threads import results_in_order
 from kd_runner.datasets.splits import Split
 from kd_runner.errors import RunFailed
 from kd_runner.files import atomic, contents
@@ -160,7 +161,7 @@ def _decoded_blocks(files: ImageFiles) -> Iterator[tuple[np.ndarray, Counter[str
     """The images in order, uint8 [up to BLOCK, H, W, C], decoded by several threads, with their conversions."""
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(files), BLOCK):
-            decoded = list(pool.map(files.decode, range(start, min(start + BLOCK, len(files)))))
+            decoded = results_in_order(pool, files.decode, range(start, min(start + BLOCK, len(files))))
             counts = sum_of_counts(conversion_counts(header) for _, header in decoded)
             yield torch.stack([image for image, _ in decoded]).permute(0, 2, 3, 1).contiguous().numpy(), counts
 

@@ -16,6 +16,7 @@ import torch
 
 from kd_runner.datasets.decoding.files import ImageFiles
 from kd_runner.datasets.decoding.image_cache import cache_file, load_or_compute
+from kd_runner.datasets.decoding.in_threads import results_in_order
 from kd_runner.datasets.folders.tree import decoded_name
 from kd_runner.datasets.inspection.survey import list_of_names
 from kd_runner.notes import note
@@ -64,7 +65,7 @@ def unreadable_indices(files: ImageFiles, cache: Path | None) -> list[int]:
 
     def read_all() -> list[int]:
         with ThreadPoolExecutor() as pool:
-            readable = pool.map(lambda index: _is_readable(files, index), range(len(files)))
+            readable = results_in_order(pool, lambda index: _is_readable(files, index), range(len(files)))
             return [index for index, fine in enumerate(readable) if not fine]
 
     return [int(index) for index in load_or_compute(cache_file(files, cache, "unreadable.json"), read_all)]
@@ -123,7 +124,7 @@ def _first_unreadable(files: Sequence[ImageFiles], seconds: float) -> tuple[list
                 if len(broken) >= MOST or (looked_at and time.monotonic() > end):
                     return broken, looked_at
                 indices = range(start, min(start + BLOCK, len(part)))
-                readable = pool.map(functools.partial(_is_readable, part), indices)
+                readable = results_in_order(pool, functools.partial(_is_readable, part), indices)
                 broken += [
                     part.folder / part.paths[index] for index, fine in zip(indices, readable, strict=True) if not fine
                 ]
