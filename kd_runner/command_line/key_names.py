@@ -19,6 +19,11 @@ def is_key(name: str) -> bool:
     return name in groups() or default_of(name) is not UNKNOWN
 
 
+def is_shared_key(name: str) -> bool:
+    """True for the key of a setting within a section, with dots, that is there whatever option its group has."""
+    return "." in name and _value_at(name, _primary()) is not UNKNOWN
+
+
 @functools.cache
 def groups() -> frozenset[str]:
     """The names of the groups of options."""

@@ -29,6 +29,7 @@ from kd_runner.command_line.option_files import (
     options_of,
     published_options,
 )
+from kd_runner.command_line.overrides import group_of_target
 from kd_runner.command_line.own_folder import config_dirs
 from kd_runner.command_line.quoted_values import quoted, quoted_word
 from kd_runner.command_line.sweep_words import NOT_SWEPT, meant_sweep, not_swept, sweep_inside
@@ -56,12 +57,29 @@ def say(message: str) -> None:
 
 
 def with_origin(message: str, overrides: list[str]) -> str:
-    """`message`, and how to take a setting back that an experiment made for another option of its group."""
+    """`message`, and how to take a setting back that an experiment, or an option, made for another callable."""
     key, _, reason = message.partition(": ")
-    experiments = [word for word in overrides if word.startswith(("experiment=", "+experiment="))]
-    if experiments and reason.startswith("no such setting") and not any(key in word for word in overrides):
-        return f"{message}; {experiments[0].lstrip('+')} sets it: add ~{key} to take it back"
-    return message
+    group = key.partition(".")[0]
+    experiments = [word.lstrip("+") for word in overrides if word.startswith(("experiment=", "+experiment="))]
+    if not reason.startswith("no such setting") or any(key in word for word in overrides):
+        return message
+    options = [word for word in overrides if word.startswith(f"{group}=") and not word.startswith(f"{group}={{")]
+    if options and group in map(group_of_target, overrides):
+        return f"{message}; {options[0]} sets it: leave that out, as {group}._target_ needs no option beside it"
+    if experiments and not options and _only_names_target(experiments[0], key):
+        remedy = f"defaults: [override /{group}: null]"
+        return f"{message}; to have no option below {experiments[0]}, its file needs {remedy}"
+    return f"{message}; {experiments[0]} sets it: add ~{key} to take it back" if experiments else message
+
+
+def _only_names_target(experiment: str, key: str) -> bool:
+    """True where the file of an experiment names a `_target_` in the section of `key`, and does not set that key."""
+    group, _, name = key.partition(".")
+    folders = [*map(Path, config_dirs(_typed_words())), CONF_DIR]
+    files = [folder.expanduser() / f"{experiment.replace('=', '/', 1)}.yaml" for folder in folders]
+    file = next((file for file in files if file.is_file()), None)
+    section = option_settings(file, folders).get(group) if file is not None else None
+    return isinstance(section, dict) and "_target_" in section and name.partition(".")[0] not in section
 
 
 def help_text() -> str:
@@ -99,7 +117,9 @@ def one_line_message(error: Exception) -> str:
         return _several_values(*several.groups())
     unknown = re.match(r"Could not override '(\S+)'", text)
     if unknown:
-        return f"{unknown[1]}: {_unknown_key(unknown[1])}"
+        inside = re.search(rf"full_key: ({re.escape(unknown[1])}\.\S+)", f"{text} {error.__cause__}")
+        key = inside[1] if inside else unknown[1]  # of a dictionary, the key in it
+        return f"{key}: {_unknown_key(key)}"
     if composed := _composition_fault(f"{text} {error.__cause__}"):
         return composed
     if text.startswith("Config group override must be"):  # Hydra does not say which
@@ -265,7 +285,8 @@ def _options_with(key: str) -> str | None:
     options = [file.stem for file in files if name in option_settings(file)]
     if not options:
         return None
-    chosen = [word.partition("=")[2] for word in _typed_words() if word.startswith(f"{group}=")]
+    values = [word.partition("=")[2] for word in _typed_words() if word.startswith(f"{group}=")]
+    chosen = [value for value in values if not value.startswith("{")]
     if not chosen:
         defaults = OmegaConf.load(CONF_DIR / "config.yaml").defaults
         chosen = [str(entry[group]) for entry in defaults if isinstance(entry, DictConfig) and group in entry]

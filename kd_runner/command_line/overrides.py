@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from kd_runner.command_line.key_names import groups, is_shared_key
 from kd_runner.errors import SettingsError
 from kd_runner.files.indifferent import WORDS_OUTSIDE_A_JOB
 from kd_runner.files.recorded_words import without_plus
@@ -43,8 +44,43 @@ def expand_modes(word: str) -> list[str]:
     return [f"distillation={modes[0]}", *(f"+distillation@plus.{name}={name}" for name in modes[1:])]
 
 
+def group_of_target(word: str) -> str | None:
+    """The section for which a word names a callable: `student._target_=…`, or `student={_target_: …}`; else None."""
+    match = re.match(r"\+{0,2}(\w+)(?:\._target_=|=\{(.*))", word, re.DOTALL)
+    if match is None or match[2] is None:
+        return match and match[1]
+    content, inner = match[2], None
+    while content != inner:  # what stands in braces inside is of a key of the section
+        inner, content = content, re.sub(r"\{[^{}]*\}", "", content)
+    return match[1] if re.search(r"(?<!\w)_target_\s*:", content) else None
+
+
+def replace_options(words: Sequence[str]) -> list[str]:
+    """The words where a `_target_` that is typed for a group stands in place of the option that nobody typed.
+
+    Without that option, the words for its group are all that the callable gets, beside the settings that all options
+    share. Where an option is typed, too, the callable gets the option's arguments, as Hydra has it.
+    """
+    named = {group for group in map(group_of_target, words) if group}
+    if not named:
+        return list(words)
+    chosen = {word.lstrip("+~").partition("=")[0] for word in words if not re.match(r"[+\w.]+=\{", word)}
+    replaced = sorted(named & groups() - chosen)
+    if not replaced:
+        return list(words)
+    of_a_callable = re.compile(rf"([+~]*)((?:{'|'.join(replaced)})(?:\.\w[\w.]*)?)(=|$)")
+    remaining = []
+    for word in words:
+        match = of_a_callable.match(word)
+        if match is None or is_shared_key(match[2]):
+            remaining.append(word)
+        elif match[1] != "~":  # an argument of the option, which is gone anyhow
+            remaining.append(f"++{word.lstrip('+')}")
+    return [*remaining, *(f"~{group}" for group in replaced)]
+
+
 def expand(words: Sequence[str]) -> list[str]:
-    """The words as Hydra takes them: `expand_modes` of each, and `student.optimizer.lr=0.1` with the ++ that it needs.
+    """The words as Hydra takes them: `expand_modes` of each, `replace_options`, and `student.optimizer.lr=0.1` with ++.
 
     A stage's own optimizer and scheduler are null until it has some settings, so that there is nothing to change. Where
     a word chooses an option for it, there is.
@@ -53,7 +89,7 @@ def expand(words: Sequence[str]) -> list[str]:
         SettingsError: as in `expand_modes`.
     """
     chosen = {word.partition("=")[0].partition("@")[2] for word in words}
-    expanded = [part for word in words for part in expand_modes(word)]
+    expanded = replace_options([part for word in words for part in expand_modes(word)])
     parts = [OF_A_STAGE.match(word) for word in expanded]
     return [f"++{word}" if part and part[1] not in chosen else word for word, part in zip(expanded, parts, strict=True)]
 

@@ -97,7 +97,7 @@ def composed_settings(
     Args:
         words: Settings as they are typed, such as student.epochs=5; an option of a group, such as teacher=resnet.
         settings: Values by keys: the name of an option, plain values, or dictionaries, which are merged; one with a
-            `_target_` for a group stands in place of its option.
+            `_target_` for a group stands in place of its option, as does `GROUP._target_` where no option is named.
         trust: Packages that the program vouches for.
         config_dir: A folder of own options.
 
@@ -122,6 +122,10 @@ def composed_settings(
             values[key] = value
         else:
             values[key] = value
+            group = key.removesuffix(f".{TARGET}")
+            chosen = [*overrides, f"{group}=" if isinstance(settings.get(group), str) else ""]
+            if group != key and _is_group(group) and not any(w.startswith((f"{group}=", f"~{group}")) for w in chosen):
+                overrides.append(f"~{group}")
     overrides = expand(overrides)
     refuse_ignored_files(overrides)
     config = _compose(overrides)

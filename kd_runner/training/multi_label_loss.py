@@ -20,7 +20,7 @@ def weights_of_labels(asked: ClassWeights, labels: Tensor) -> Tensor:
     """The factor on the loss of each label where an image has it, float32 [K]: PyTorch's `pos_weight`.
 
     'balanced' is the number of images without the label over that with it, so that both count the same over all
-    images; 1 for a label that no image has.
+    images; 1 for a label that no image has, or all have, which has nothing to be balanced with.
 
     Args:
         asked: The factors of the settings, or 'balanced'.
@@ -29,7 +29,8 @@ def weights_of_labels(asked: ClassWeights, labels: Tensor) -> Tensor:
     if asked != "balanced":
         return torch.tensor(asked, dtype=torch.float32, device=labels.device)
     having = labels.sum(0, dtype=torch.float64)
-    return torch.where(having > 0, (len(labels) - having) / having.clamp_min(1), 1.0).float()
+    lacking = len(labels) - having
+    return torch.where((having > 0) & (lacking > 0), lacking / having.clamp_min(1), 1.0).float()
 
 
 class BinaryLabelLoss(LabelLoss):

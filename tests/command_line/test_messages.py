@@ -251,6 +251,28 @@ def test_the_experiment_that_set_an_unknown_key_is_named() -> None:
     assert with_origin("seed: must be at least 0", ["experiment=a"]) == "seed: must be at least 0"
 
 
+def test_an_option_whose_settings_another_callable_does_not_take_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = "student.channels: no such setting; my_package.mine.Net takes width"
+    words = ["student=cnn", "student._target_=my_package.mine.Net"]
+    remedy = "leave that out, as student._target_ needs no option beside it"
+    assert with_origin(message, words) == f"{message}; student=cnn sets it: {remedy}"
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "own.yaml").write_text("student:\n  _target_: my_package.mine.Net\n  wide: 3\n")
+    monkeypatch.setattr(sys, "argv", ["kd-runner", "--config-dir", str(tmp_path), "experiment=own"])
+    remedy = "to have no option below experiment=own, its file needs defaults: [override /student: null]"
+    assert with_origin(message, ["experiment=own"]) == f"{message}; {remedy}"
+    of_file = "student.wide: no such setting; my_package.mine.Net takes width"
+    assert with_origin(of_file, ["experiment=own"]).endswith("own sets it: add ~student.wide to take it back")
+
+
+def test_an_unknown_key_in_a_dictionary_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["kd-runner", "student={width: 3}"])
+    text = "Could not override 'student'.\nKey 'width' is not in struct\n    full_key: student.width\n"
+    assert one_line_message(HydraException(text)).startswith("student.width: student=cnn has no width; student=")
+
+
 def test_each_line_is_said_with_the_programs_name(capsys: pytest.CaptureFixture[str]) -> None:
     say(lines(["one", "two"]))
     assert capsys.readouterr() == ("", "kd-runner: one\nkd-runner: two\n")

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 from conftest import composed
 
-from kd_runner.command_line.overrides import check_overrides, expand, expand_modes, is_undecisive, split
+from kd_runner.command_line.overrides import (
+    check_overrides,
+    expand,
+    expand_modes,
+    is_undecisive,
+    replace_options,
+    split,
+)
 from kd_runner.config.settings import check
 from kd_runner.errors import SettingsError
 
@@ -57,3 +64,49 @@ def test_a_setting_of_a_stage_that_has_none_is_added() -> None:
     assert check(composed(*expand([rate, "teacher.optimizer.momentum=0.5", "optimizer=sgd"]))).student.optimizer == {
         "lr": 0.1
     }
+
+
+MLP = "kd_runner.models.mlp.mlp"
+
+
+@pytest.mark.parametrize("words", [
+    [f"student._target_={MLP}", "student.hidden=[3]", "student.epochs=2"],
+    [f"+student._target_={MLP}", "+student.hidden=[3]", "student.epochs=2", "~student.channels"],
+    [f"student={{_target_: {MLP}, hidden: [3], epochs: 2}}"],
+    ["student.epochs=2", f"++student={{optimizer: {{lr: 0.1}}, hidden: [3], _target_: {MLP}}}"],
+    ["experiment=article_mlp", f"student._target_={MLP}", "student.hidden=[3]", "student.epochs=2"],
+])  # fmt: skip
+def test_a_typed_target_stands_in_place_of_the_option_that_nobody_typed(words: list[str]) -> None:
+    student = check(composed(*expand(words))).student
+    assert student.node == {"_target_": MLP, "hidden": [3]}
+    assert student.epochs == 2
+    assert expand(expand(words)) == expand(words)  # the words of a sweep's job are expanded again
+
+
+def test_a_target_of_every_group_stands_in_place_of_its_option() -> None:
+    words = [
+        "optimizer._target_=torch.optim.RMSprop",
+        "optimizer.lr=0.1",
+        "temperature._target_=a.b",
+        "temperature.x=1",
+    ]
+    words += ["dataset={_target_: a.c, images: 3}", "scheduler._target_=a.d", "distillation={_target_: a.e, power: 2}"]
+    settings = check(composed(*expand(words)))
+    assert settings.optimizer == {"_target_": "torch.optim.RMSprop", "lr": 0.1}
+    assert settings.temperature == {"_target_": "a.b", "x": 1}
+    assert settings.dataset.node == {"_target_": "a.c", "images": 3}
+    assert settings.scheduler == {"_target_": "a.d"}
+    assert settings.distillation.node == {"_target_": "a.e", "power": 2}
+
+
+def test_a_target_beside_a_typed_option_has_its_arguments() -> None:
+    words = ["student=mlp", f"student._target_={MLP}", "student.hidden=[3]"]
+    assert replace_options(words) == words
+    nested = ["student={optimizer: {_target_: torch.optim.RMSprop, lr: 0.1}, epochs: 3}"]
+    for others in (
+        nested,
+        ["student={epochs: 3}"],
+        [f"+teachers.b._target_={MLP}"],
+        [f"assistants=[{{_target_: {MLP}}}]"],
+    ):
+        assert replace_options(others) == others

@@ -31,6 +31,10 @@ def test_a_target_stands_in_place_of_an_option() -> None:
     student = composed_settings([], {"student": {**node, "epochs": 3}}).settings.student
     assert student.node == node
     assert student.epochs == 3
+    beside = composed_settings([], {"student._target_": node["_target_"], "student.hidden": [5]}).settings
+    assert beside.student.node == node
+    kept = composed_settings(["student=mlp"], {"student._target_": node["_target_"]}).settings.student.node
+    assert kept.keys() > node.keys()
     mode = composed_settings([], {"distillation": {"_target_": "kd_runner.distillation.dkd.DKD"}}).settings.distillation
     assert (mode.weight, mode.label_weight, mode.default_temperature) == (1.0, 1.0, None)
 

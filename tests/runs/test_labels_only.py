@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from kd_runner.config.fingerprint import digest
+from kd_runner.datasets.digit_tiles import digit_tiles
 from kd_runner.datasets.digits import digits
 from kd_runner.errors import LossNotFinite, SettingsError
 from kd_runner.files.locks import lock_of
@@ -133,6 +134,30 @@ def test_only_networks_that_earlier_versions_trained_otherwise_have_other_names(
     found = ingredients(parts.labels_only("baseline"), made, parts.data)
     assert {name: value for name, value in found.items() if name in names} == added
     assert not names & set(ingredients(parts.labels_only("teacher"), made, parts.data))
+
+
+@pytest.mark.parametrize(("words", "is_common", "is_other"), [
+    (("dataset.class_weights=balanced",), True, True),
+    (("dataset.class_weights=balanced",), False, False),
+    (("dataset.class_weights=[1,1,1,1,1,1,1,1,1,1]",), True, False),
+    ((), True, False),
+    (("dataset.class_weights=balanced", "baseline=false", "distillation.label_weight=0"), True, True),  # by its teacher
+])  # fmt: skip
+def test_a_label_of_all_images_that_nothing_taught_changes_the_names_of_what_was_trained_so(
+    settings: Callable[..., Any], words: tuple[str, ...], is_common: bool, is_other: bool
+) -> None:
+    splits = digit_tiles(0, 12, 4, 4)
+    labels = splits.train.labels.clone()
+    labels[:, 3], labels[0, :4] = 1, 0
+    labels[0, 3] = int(is_common)
+    splits = replace(splits, train=replace(splits.train, labels=labels))
+    parts = assemble(settings("teacher=mlp", "student=mlp", "temperature.value=1", *words), splits)
+    for stage in ("teacher", "baseline"):
+        found = ingredients(parts.labels_only(stage), parts.settings, parts.data)
+        assert found.get("label_of_all_images") == ("counts_once" if is_other else None)
+    of_earlier_version = digest([parts.settings.decisive(), splits.fingerprint, [None]])[:16]
+    assert (parts.fingerprint() != of_earlier_version) == is_other
+    assert ("student" in parts.corrections) == (is_other and "baseline=false" not in words)
 
 
 @pytest.mark.parametrize("has_dropout", [True, False])

@@ -49,6 +49,8 @@ def test_the_label_loss_is_a_mean_over_images_and_labels(golden: Golden) -> None
     weights = weights_of_labels("balanced", LABELS)
     assert weights.tolist() == [1, 1, 1, 1, 1]  # two of four images have a label, and of two labels no image
     assert weights_of_labels("balanced", LABELS[:3]).tolist() == pytest.approx([0.5, 2, 1, 0.5, 1])
+    common = torch.tensor([[1, 0, 1], [1, 0, 0], [1, 0, 0], [1, 0, 0]], dtype=torch.uint8)
+    assert weights_of_labels("balanced", common).tolist() == [1, 1, 3]  # all images have the first, none the second
     weighted = -(y * [3, 1, 1, 2, 1] * np.log(p) + (1 - y) * np.log(1 - p))
     loss = BinaryLabelLoss(0.0, (3, 1, 1, 2, 1), lambda: LABELS)
     assert float(loss(logits.float(), LABELS)) == pytest.approx(weighted.mean(), rel=1e-6)

@@ -23,10 +23,19 @@ from kd_runner.training.precision import takes_each_gradient
 from kd_runner.training.recipe import Recipe
 
 
-def of_labels(recipe: Recipe) -> dict[str, str]:
-    """Smoothed labels beside weights of classes: the share of each class was weighed by that class's weight."""
-    is_both = recipe.label_smoothing > 0 and recipe.switches.class_weights is not None
-    return {"smoothed_labels": "weighted_by_image"} if is_both else {}
+def of_labels(role: str, recipe: Recipe, data: Data) -> dict[str, str]:
+    """The corrections of the label loss of a role.
+
+    Smoothed labels beside weights of classes: the share of each class was weighed by that class's weight. And balanced
+    factors of several labels: that of a label which all images have was 0, so that nothing taught it.
+    """
+    weights = recipe.switches.class_weights
+    if recipe.label_smoothing > 0 and weights is not None:
+        return {"smoothed_labels": "weighted_by_image"}
+    if weights != "balanced" or not data.splits.several_labels:
+        return {}
+    labels = data.splits.train.labels if is_teacher(role) else data.student_images.labels
+    return {"label_of_all_images": "counts_once"} if bool(labels.bool().all(0).any()) else {}
 
 
 def of_drawn_images(role: str, recipe: Recipe, settings: Settings, data: Data) -> dict[str, Any]:
@@ -79,8 +88,12 @@ def of_run(
     """
     ready_teachers = [name for name, teacher in settings.all_teachers.items() if not teacher.is_trained]
     changes: dict[str, dict[str, Any]] = {
-        stage: of_labels(recipe) for stage, recipe in recipes.items() if stage not in ready_teachers and recipe.epochs
+        stage: of_labels(stage, recipe, data)
+        for stage, recipe in recipes.items()
+        if stage not in ready_teachers and recipe.epochs
     }
+    if not settings.baseline and not settings.distillation.label_weight:  # no label loss of the student counts
+        changes[STUDENT].pop("label_of_all_images", None)
     recipe = recipes[STUDENT]
     drawn = of_drawn_images(STUDENT, recipe, settings, data) if recipe.budget is not None else {}
     changes[STUDENT] |= drawn | of_two_losses(recipe, settings.distillation.label_weight, modes)

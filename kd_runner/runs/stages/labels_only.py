@@ -184,7 +184,7 @@ def ingredients(trainee: LabelsOnly, settings: Settings, data: Data) -> dict[str
         **_part_of_images(trainee.role, data),
         **({} if recipe.steps is None else {"steps": recipe.steps}),
         **_replayed_views(trainee, data),
-        **corrected.of_labels(recipe),
+        **corrected.of_labels(trainee.role, recipe, data),
         **corrected.of_drawn_images(trainee.role, recipe, settings, data),
         **_early_end(recipe),
         **_channels_of_frozen_layers(recipe),
