@@ -349,9 +349,13 @@ def _why_missing(folder: Path) -> str:
     return "began, and left no result" if began else "not started"
 
 
-def is_at_work(folder: Path) -> bool:
-    """True where a process has locked the run in `folder`, as far as this machine sees."""
-    lock = folder / RUN_LOCK
+def is_at_work(folder: Path, name: str = RUN_LOCK) -> bool:
+    """True where a process has locked the run in `folder`, as far as this machine sees.
+
+    Args:
+        name: The name of the lock.
+    """
+    lock = folder / name
     try:
         if lock.is_symlink() or not lock.is_file():  # a stranger's link is not to be followed
             return False
