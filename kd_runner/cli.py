@@ -31,6 +31,7 @@ from kd_runner.command_line.moved_files import where_they_are_now
 from kd_runner.command_line.new_parts import NEW, new_part
 from kd_runner.command_line.other_commands import names_another_command, run_other_command
 from kd_runner.command_line.refused_command_cleanup import remove_traces
+from kd_runner.command_line.tab_completion import asks_for_completions, print_completions
 from kd_runner.command_line.typed_words import note_idle_words
 from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.distributed_launch import DistributedLaunch, launch_from_environment
@@ -89,6 +90,9 @@ def main(companions: Any = None) -> int:
         return run_other_command(words)
     if words == ["--version"]:
         answer(f"kd-runner {__version__}")
+        return COMPLETED
+    if asks_for_completions(words):
+        print_completions(words, lambda: _hydra_main(Invocation(words)))
         return COMPLETED
     launch = launch_from_environment()
     if launch is not None and launch.rank:

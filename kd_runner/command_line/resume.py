@@ -21,6 +21,7 @@ from kd_runner.command_line.begun_folder import place_remark, place_words
 from kd_runner.command_line.flags import CONFIG_DIR, SWEEP_FLAGS, split_flags
 from kd_runner.command_line.foreign_files import may_be_in_a_file
 from kd_runner.command_line.option_files import as_published
+from kd_runner.command_line.other_values import other_values
 from kd_runner.command_line.overrides import (
     EARLIER_DEFAULTS,
     PUBLISHED_WEIGHTS,
@@ -28,11 +29,11 @@ from kd_runner.command_line.overrides import (
     is_undecisive,
     split,
 )
-from kd_runner.command_line.typed_words import parse_overrides, typed_settings
+from kd_runner.command_line.typed_words import parse_overrides
 from kd_runner.config.fingerprint import changes_no_result
 from kd_runner.errors import SettingsError
 from kd_runner.files.home import with_home
-from kd_runner.files.indifferent import HOW_FAST, INDIFFERENT_IN
+from kd_runner.files.indifferent import HOW_FAST
 from kd_runner.files.links import refuse_links
 from kd_runner.files.plain_files import read_plain, read_yaml
 from kd_runner.files.recorded_words import recorded_words, without_plus
@@ -45,6 +46,7 @@ from kd_runner.typed_files import CLASS_NAMES, are_typed, leads_out
 # Settings of a sweep that say how its jobs are started.
 OF_LAUNCHING = ("hydra.sweep.subdir", "hydra.launcher", "hydra/launcher", "hydra.sweeper", "hydra/sweeper")
 LAUNCHER = ("hydra/launcher", "hydra.launcher")
+TRIALS = "hydra.sweeper.trials"
 
 
 def command_of_folder(words: list[str]) -> list[str]:
@@ -68,7 +70,10 @@ def command_of_folder(words: list[str]) -> list[str]:
     words = _without_typed_again(words, folder, is_sweep)
     beside = words_beside(words)
     if has_flag and not is_sweep:
+        _refuse_other_values(words, folder, is_sweep, typed[-1])
         raise SettingsError(f"resume: {typed[-1]} is the folder of a run: leave -m out")
+    if not is_sweep:
+        _refuse_several_values(beside, typed[-1])
     if not _keys(words) - {key_of(word) for word in beside}:
         if is_sweep and beside:
             raise SettingsError(
@@ -83,11 +88,11 @@ def command_of_folder(words: list[str]) -> list[str]:
         _ask_for_words(typed[-1], words, recorded, _config_dir(folder, is_sweep), "resume", f"resume={typed[-1]}")
         words = [*taken, *words]
         words = ["-m", *words] if is_sweep and not has_flag else words
-    elif is_sweep and not has_flag:
-        raise SettingsError(f"resume: {typed[-1]} is the folder of a sweep: add -m")
     else:
         _refuse_other_values(words, folder, is_sweep, typed[-1])
-        _refuse_a_part(words, folder, is_sweep)
+        _refuse_a_part(words, folder, is_sweep, has_flag)
+        if is_sweep and not has_flag:
+            raise SettingsError(f"resume: {typed[-1]} is the folder of a sweep: add -m")
     words = place_words(words, folder, typed_keys)
     if set('"\\') & set(str(folder)):
         raise SettingsError(f"resume: must be a folder without quotes and backslashes in its name, got {typed[-1]}")
@@ -116,7 +121,15 @@ def _without_typed_again(words: list[str], folder: Path, is_sweep: bool) -> list
     return remaining if not _keys(remaining) - {key_of(word) for word in words_beside(remaining)} else words
 
 
-def _refuse_a_part(words: Sequence[str], folder: Path, is_sweep: bool) -> None:
+def _refuse_several_values(words: Sequence[str], typed: str) -> None:
+    """Raise SettingsError where a setting that may be typed beside `resume=RUN` has the values of a sweep."""
+    for override in parse_overrides(words):
+        if override.is_sweep_override():
+            key, _, values = str(override.input_line).partition("=")
+            raise SettingsError(f"{key.lstrip('+')}: must be one value beside the run resume={typed}, got {values}")
+
+
+def _refuse_a_part(words: Sequence[str], folder: Path, is_sweep: bool, has_flag: bool) -> None:
     """Raise SettingsError where some of the folder's settings are typed again, and nothing else.
 
     What is typed is the whole command then, and what it lacks would have its default.
@@ -132,43 +145,40 @@ def _refuse_a_part(words: Sequence[str], folder: Path, is_sweep: bool) -> None:
         raise SettingsError(
             f"resume: {folder} was started with {number_of(len(recorded), 'setting')}, {len(missing)} of which are not "
             f"typed here, such as {shlex.quote(printable(missing[0]))}: type none, as the folder knows them, or all"
+            f"{' and -m' if is_sweep and not has_flag else ''}"
         )
 
 
 def _refuse_other_values(words: Sequence[str], folder: Path, is_sweep: bool, typed: str) -> None:
     """Raise SettingsError where a setting is typed with another value than the run or sweep had when it began.
 
-    The values of a sweep are left to the comparison of its jobs.
+    Of a setting that was not typed then, it is known of a sweep alone, whose jobs are known by their words.
     """
     if not (folder / (GRID if is_sweep else SETTINGS)).exists():
         return  # it was stopped before it had begun
     try:
-        before = _single_values(recorded_settings(folder, is_sweep))
+        recorded = recorded_settings(folder, is_sweep)
     except SettingsError:
         return
-    for key, value in _single_values(words).items():
-        was = before.get(key, value)
-        differs = was != value and str(was) != str(value)  # a text is compared with a number as it is written
-        if differs and not any("${" in str(text) or MASK in str(text) for text in (was, value)):
-            kind = "sweep" if is_sweep else "run"
-            noun = "length" if key.endswith(("epochs", "steps")) else "value"
-            resume = shlex.quote(f"resume={typed}")
-            raise SettingsError(
-                f"{key}: was {printable(str(was))} when the {kind} began, got {value}; a {kind} goes on with its own "
-                f"settings (kd-runner {resume} alone), and with another {noun} it is another {kind}"
-            )
+    for key, was, value in other_values(recorded, words):
+        if not any("${" in text or MASK in text for text in (was, value)):
+            raise SettingsError(_of_another_value(key, f"was {printable(was)}", value, recorded, is_sweep, typed))
+    for word in words:
+        if is_sweep and _keys([word]) - _keys(recorded):
+            value = word.partition("=")[2]
+            raise SettingsError(_of_another_value(key_of(word), "was not typed", value, recorded, is_sweep, typed))
 
 
-def _single_values(words: Sequence[str]) -> dict[str, Any]:
-    """The values that decide about the result, by their keys, of the words that have one value."""
-    decisive = [word for word in words if not word.startswith("-") and not is_undecisive(word.lstrip("+"))]
-    expanded = [part for word in decisive for part in expand_modes(word)]
-    single = [str(override.input_line) for override in parse_overrides(expanded) if not override.is_sweep_override()]
-    return {
-        key: value
-        for key, value in typed_settings(single).items()
-        if not changes_no_result(key) and key.partition(".")[2] not in INDIFFERENT_IN.get(key.partition(".")[0], ())
-    }
+def _of_another_value(key: str, before: str, value: str, recorded: Sequence[str], is_sweep: bool, typed: str) -> str:
+    """The line about a setting whose value is not that of the run or sweep; `before` says what it was."""
+    kind, noun = "sweep" if is_sweep else "run", "length" if key.endswith(("epochs", "steps")) else "value"
+    alone = "alone"
+    if is_sweep and any(without_plus(word).startswith("hydra/sweeper=optuna") for word in recorded):
+        kind, alone = "search", f"alone, or with {TRIALS}=… to extend it"
+    return (
+        f"{key}: {before} when the {kind} began, got {value}; a {kind} goes on with its own settings "
+        f"(kd-runner {shlex.quote(f'resume={typed}')} {alone}), and with another {noun} it is another {kind}"
+    )
 
 
 def words_beside(words: Sequence[str]) -> list[str]:
@@ -189,6 +199,8 @@ def _holds_a_sweep(folder: Path, typed: str) -> bool:
     Raises:
         SettingsError: it holds neither.
     """
+    if not typed:
+        raise SettingsError("resume: must be the folder of a run or a sweep, got nothing")
     if not folder.is_dir():
         raise SettingsError(
             f"resume: must be the folder of a run or a sweep, got {typed}: no folder {folder.resolve()}"

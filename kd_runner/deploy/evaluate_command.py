@@ -67,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
         type=typed_path,
         nargs="?",
         metavar="DATA",
-        help="a folder of class folders, or a table: .csv, .tsv, .parquet (default: the run's test images)",
+        help="a folder of class folders, a .zip or .tar of one, or a table: .csv, .tsv, .parquet (default: the run's "
+        "test images)",
     )
     parser.add_argument("--teacher", type=typed_path, metavar="FILE", help="a network to compare the others with")
     parser.add_argument("--root", metavar="FOLDER", help="where the run's own data set is now")
@@ -189,6 +190,7 @@ def _judge(predictors: Mapping[str, Predictor], arguments: argparse.Namespace) -
     Raises:
         SettingsError: there are none, or they are not for these networks.
     """
+    from kd_runner.deploy.given_archive import unpacked
     from kd_runner.deploy.logits_on_images import judged_on_folder, judged_on_own_test
 
     size, workers = arguments.batch_size, arguments.workers
@@ -199,9 +201,10 @@ def _judge(predictors: Mapping[str, Predictor], arguments: argparse.Namespace) -
             raise SettingsError(f"{arguments.model} is in no folder of a run: name the pictures to evaluate on")
         return judged_on_own_test(predictors, folder, arguments.trust, arguments.root, size, workers)
     name = network_to_describe(predictors)
-    data = _labelled_pictures(predictors, name, arguments)
-    with progress(len(data.paths)) as advance:
-        judged = judged_on_folder(predictors, name, data, size, workers, advance)
+    with unpacked(arguments.data.expanduser()) as place:
+        data = _labelled_pictures(predictors, name, arguments, place)
+        with progress(len(data.paths)) as advance:
+            judged = judged_on_folder(predictors, name, data, size, workers, advance)
     for name, reason in list(judged.unreadable.items())[:SAID]:
         say(COMMAND, f"{name} cannot be read: {reason}")
     if judged.unreadable:
@@ -210,15 +213,20 @@ def _judge(predictors: Mapping[str, Predictor], arguments: argparse.Namespace) -
 
 
 def _labelled_pictures(
-    predictors: Mapping[str, Predictor], name: str, arguments: argparse.Namespace
+    predictors: Mapping[str, Predictor], name: str, arguments: argparse.Namespace, place: Path
 ) -> LabelledPictures:
-    """The pictures in the folder or the table DATA, with labels of the network of that name.
+    """The pictures in the folder, the archive or the table DATA, with labels of the network of that name.
+
+    Args:
+        place: DATA, or the folder that it is unpacked in.
 
     Raises:
         SettingsError: there are none, or they are not for these networks.
     """
+    from kd_runner.datasets.folders.archives import SUFFIXES as ARCHIVES
     from kd_runner.datasets.folders.labelled_folder import labelled_folder
     from kd_runner.datasets.tables.labelled_table import labelled_table
+    from kd_runner.datasets.tables.table_file import SUFFIXES as TABLES
     from kd_runner.datasets.tables.table_file import is_table_name
     from kd_runner.deploy.given_table import table_words
     from kd_runner.deploy.trained_on import note_trained_on
@@ -240,11 +248,16 @@ def _labelled_pictures(
     if is_table:
         words = table_words(model, arguments.column, arguments.image_root)
         data = labelled_table(path, predictors[name].classes, words, several_labels)
+    elif place.exists() and not place.is_dir():
+        raise SettingsError(
+            f"DATA: must be a folder of class folders, an archive of one ({', '.join(ARCHIVES)}), or a table "
+            f"({TABLES}), got the file {path}"
+        )
     else:
-        data = labelled_folder(path, predictors[name].classes)
+        data = labelled_folder(place, predictors[name].classes, None if place == path else path)
     run = model if model.is_dir() else model.parent
     if (run / SETTINGS).exists():
-        note_trained_on(run, data.paths, arguments.trust)
+        note_trained_on(run, data.paths, arguments.trust, None if place == path else (path, place))
     return data
 
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from kd_runner.datasets.folders.labelled_folder import LabelledPictures
-from kd_runner.datasets.folders.tree import decoded_name
 from kd_runner.datasets.tables.written_labels import without_decimals
 from kd_runner.deploy.predictor import Predictor
 from kd_runner.deploy.reading import read_in_batches
@@ -130,10 +129,11 @@ def judged_on_folder(
             pixels = torch.stack([predictor.pixels_with_note(image) for image in images])
             logits[name].append(predictor.logits_of(pixels)[:, columns[name]])
         advance(len(batch.numbers) + len(batch.reasons))
-    unreadable = {decoded_name(str(data.paths[number])): reason for number, reason in reasons.items()}
+    names = data.names
+    unreadable = {names[number]: reason for number, reason in reasons.items()}
     if not read:
         reason = next(iter(reasons.values()), "there are none")
-        raise SettingsError(f"none of the {len(data.paths):,} pictures under {data.folder} can be read: {reason}")
+        raise SettingsError(f"none of the {len(data.paths):,} pictures under {data.shown_folder} can be read: {reason}")
     labels = torch.as_tensor(data.labels)[read]
     return Judged({name: torch.cat(parts) for name, parts in logits.items()}, labels, unreadable)
 

@@ -8,9 +8,10 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kd_runner.closed_output import Parser, may_be_closed
 from kd_runner.deploy.commands import (
@@ -73,7 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog=COMMAND, description="The classes of pictures, from a stored network.")
     parser.add_argument("model", type=typed_run, metavar="MODEL", help="a .safetensors file, or a run's folder")
     parser.add_argument(
-        "images", type=typed_path, nargs="+", metavar="IMAGE|FOLDER", help="folders are read with all below"
+        "images",
+        type=typed_path,
+        nargs="+",
+        metavar="IMAGE|FOLDER",
+        help="folders are read with all below; a .zip or .tar is one",
     )
     parser.add_argument(
         "--top", type=whole_number, default=TOP, metavar="K", help=f"classes of each picture (default: {TOP})"
@@ -97,15 +102,13 @@ def predict(arguments: argparse.Namespace) -> int:
             f"shown, got {arguments.top}"
         )
     predictor.network.to(device_called(arguments.device))
-    paths = picture_files(arguments.images)
-    form = chosen_format(arguments)
-    answers: list[Any]
-    if predictor.input.several_labels:
-        answers = list(_answers(predictor, paths, arguments, MultiLabelAnswer, _multi_label_answers))
-        text = _labels_as(form, answers, predictor, arguments)
-    else:
-        answers = list(_answers(predictor, paths, arguments, Answer, _top_answers))
-        text = _tops_as(form, answers, predictor, arguments)
+    form, several_labels = chosen_format(arguments), predictor.input.several_labels
+    kind: Callable[..., Any] = MultiLabelAnswer if several_labels else Answer
+    with ExitStack() as opened:
+        files = picture_files(arguments.images, opened)
+        answers_of = _multi_label_answers if several_labels else _top_answers
+        answers = list(_answers(predictor, files, arguments, kind, answers_of))
+    text = (_labels_as if several_labels else _tops_as)(form, answers, predictor, arguments)
     deliver(text, arguments.output)
     unreadable = sum(answer.error is not None for answer in answers)
     if arguments.output is not None:
@@ -148,46 +151,75 @@ def _multi_label_answers(
     return [MultiLabelAnswer(name, labels, probabilities) for name, labels, probabilities in rows]
 
 
-def picture_files(names: Sequence[Path]) -> list[Path]:
-    """The files that are named, and all pictures in and below the folders that are named.
+class PictureFile(NamedTuple):
+    """A file to predict.
+
+    Args:
+        path: Where it lies.
+        name: Its name in messages and results; of a picture in an archive, the archive's and the one inside it.
+    """
+
+    path: Path
+    name: str
+
+
+def picture_files(names: Sequence[Path], opened: ExitStack) -> list[PictureFile]:
+    """The files that are named, and all pictures in and below the folders and archives that are named.
+
+    Args:
+        opened: Archives stay unpacked until it closes.
 
     Raises:
-        SettingsError: there is no picture.
+        SettingsError: there is no picture, or an archive is refused.
+    """
+    from kd_runner.datasets.folders.tree import decoded_name
+    from kd_runner.datasets.tables.table_file import is_table_name
+    from kd_runner.deploy.given_archive import unpacked
+
+    files: list[PictureFile] = []
+    for path in (path.expanduser() for path in names):
+        place = opened.enter_context(unpacked(path))
+        if place.is_dir():
+            images = _pictures_in(place, path)
+            files += [PictureFile(place / image, decoded_name(str(path / image))) for image in images]
+            continue
+        if is_table_name(path) and path.exists():
+            raise SettingsError(
+                f"{decoded_name(str(path))} is a table: name the pictures or their folder, or give the table to "
+                "kd-evaluate, which judges the rows that have a label"
+            )
+        files.append(PictureFile(path, decoded_name(str(path))))
+    return files
+
+
+def _pictures_in(folder: Path, shown: Path) -> list[str]:
+    """The pictures in and below a folder, which messages call `shown`.
+
+    Raises:
+        SettingsError: there is none, or the folder cannot be opened.
     """
     from kd_runner.datasets.folders.tree import contents_of, decoded_name
     from kd_runner.datasets.inspection.survey import LeftOut, count
-    from kd_runner.datasets.tables.table_file import is_table_name
 
-    paths: list[Path] = []
-    for path in (path.expanduser() for path in names):
-        if not path.is_dir():
-            if is_table_name(path) and path.exists():
-                raise SettingsError(
-                    f"{decoded_name(str(path))} is a table: name the pictures or their folder, or give the table to "
-                    "kd-evaluate, which judges the rows that have a label"
-                )
-            paths.append(path)
-            continue
-        try:
-            contents = contents_of(path)
-        except ValueError as error:
-            raise SettingsError(str(error)) from None
-        left_out = LeftOut(hidden=contents.hidden)
-        for (folder, kind), number in contents.unread.items():
-            left_out.kinds[kind] += number
-            left_out.folders[folder or "."] += number
-        if not contents.images:
-            holds = f": it holds {left_out}" if left_out.files else ""
-            raise SettingsError(f"no pictures in or below {decoded_name(str(path))}{holds}")
-        if left_out.files:
-            say(COMMAND, f"note: {count(left_out.files, 'file')} below {decoded_name(str(path))} left out: {left_out}")
-        paths += [path / image for image in contents.images]
-    return paths
+    try:
+        contents = contents_of(folder)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    left_out = LeftOut(hidden=contents.hidden)
+    for (subfolder, kind), number in contents.unread.items():
+        left_out.kinds[kind] += number
+        left_out.folders[subfolder or "."] += number
+    if not contents.images:
+        holds = f": it holds {left_out}" if left_out.files else ""
+        raise SettingsError(f"no pictures in or below {decoded_name(str(shown))}{holds}")
+    if left_out.files:
+        say(COMMAND, f"note: {count(left_out.files, 'file')} below {decoded_name(str(shown))} left out: {left_out}")
+    return contents.images
 
 
 def _answers(
     predictor: Predictor,
-    paths: Sequence[Path],
+    files: Sequence[PictureFile],
     arguments: argparse.Namespace,
     kind: Callable[..., Any],
     answers_of: Callable[[Prediction, Sequence[str], argparse.Namespace], Sequence[Any]],
@@ -200,12 +232,11 @@ def _answers(
     """
     import torch
 
-    from kd_runner.datasets.folders.tree import decoded_name
     from kd_runner.deploy.reading import read_in_batches
 
     unreadable, size = 0, arguments.batch_size or predictor.batch_size
-    names = [decoded_name(str(path)) for path in paths]
-    with progress(len(paths)) as advance:
+    paths, names = [file.path for file in files], [file.name for file in files]
+    with progress(len(files)) as advance:
         for batch in read_in_batches(paths, [predictor.input], arguments.max_pixels, size, arguments.workers):
             answers = {number: kind(names[number], error=reason) for number, reason in batch.reasons.items()}
             for number, reason in batch.reasons.items():

@@ -23,16 +23,21 @@ from kd_runner.files.home import with_home
 from kd_runner.notes import note
 
 
-def note_trained_on(run: Path, paths: Sequence[Path], trust: Sequence[str] = ()) -> None:
+def note_trained_on(
+    run: Path, paths: Sequence[Path], trust: Sequence[str] = (), unpacked: tuple[Path, Path] | None = None
+) -> None:
     """Note how many of the pictures are training or validation images of the run, or were taught without labels.
 
     The run's images are looked up only where some of the pictures lie in its own folder of images, and not in one that
     holds the home folder: a stranger's run may name the whole disk. Whatever lies in its folder of images without
-    labels was taught, and no folder is searched for that. Copies that lie elsewhere are not found.
+    labels was taught, and no folder is searched for that. Copies that lie elsewhere are not found; of an archive, the
+    pictures are the run's where it learned from the same file.
 
     Args:
         run: The run's folder, which may be anyone's.
         trust: Packages that a person typed.
+        unpacked: The archive that holds the pictures, and the folder where they were unpacked from it; None: they lie
+            in no archive.
     """
     dataset = _dataset_of(run)
     folders, unlabelled_folders = _folders_of_images(dataset), _folders(dataset.get("unlabelled"))
@@ -40,6 +45,8 @@ def note_trained_on(run: Path, paths: Sequence[Path], trust: Sequence[str] = ())
     if any(_is_in(path, folders) for path in paths):
         is_home = _is_in(Path(os.path.expanduser("~")) / "a file", folders)  # noqa: PTH111 (it may have no home)
         known = None if is_home else _known_images(run, trust)
+    if unpacked is not None and _is_archive_of(dataset, unpacked[0]):
+        known = _known_images(run, trust, unpacked[1])
     if known is None:
         note("data", f"these pictures lie in the folder that {run} learned from: most may be its training images")
         known = Known()
@@ -77,12 +84,27 @@ class Known:
     unlabelled: frozenset[str] = frozenset()
 
 
-def _known_images(run: Path, trust: Sequence[str]) -> Known | None:
-    """The images of a run's data set; None where they are no files, or cannot be read any more."""
+def _is_archive_of(dataset: Mapping[str, Any], archive: Path) -> bool:
+    """True where the run's images are those of the archive."""
+    root = dataset.get("root")
+    if not isinstance(root, str) or not root:
+        return False
+    with suppress(OSError, ValueError):
+        return with_home(root).samefile(archive)
+    return False
+
+
+def _known_images(run: Path, trust: Sequence[str], unpacked: Path | None = None) -> Known | None:
+    """The images of a run's data set; None where they are no files, or cannot be read any more.
+
+    Args:
+        unpacked: The folder of the archive that they are in. It is unpacked again for the run, elsewhere, into a folder
+            of the same name; the paths are those in this one.
+    """
     with suppress(SettingsError, OSError), silence(), read_stored_data(run, trust, residency="stream") as test:
         splits = without_held_out_groups(test.splits)
-        train, val = (_real_paths(part) for part in (splits.train, splits.val))
-        unlabelled = frozenset() if splits.unlabelled is None else _real_paths(splits.unlabelled)
+        train, val = (_real_paths(part, unpacked) for part in (splits.train, splits.val))
+        unlabelled = frozenset() if splits.unlabelled is None else _real_paths(splits.unlabelled, unpacked)
         if train is not None and val is not None:
             return Known(train, val, unlabelled or frozenset())
     return None
@@ -131,8 +153,16 @@ def _below(path: Path, folders: Sequence[str]) -> Iterator[str]:
                 yield name.removeprefix(begin)
 
 
-def _real_paths(images: Images) -> frozenset[str] | None:
-    """The paths of the files of a split, without links; None where they are no files."""
+def _real_paths(images: Images, unpacked: Path | None = None) -> frozenset[str] | None:
+    """The paths of the files of a split, without links; None where they are no files.
+
+    Args:
+        unpacked: The folder that takes the place of one with its name in the paths; None: they are as they are.
+    """
     if not isinstance(images, ImageFiles):
         return None
-    return frozenset(os.path.realpath(images.folder / path) for path in images.paths)
+    paths = frozenset(os.path.realpath(images.folder / path) for path in images.paths)
+    if unpacked is None:
+        return paths
+    here, mark = os.path.realpath(unpacked), f"{os.sep}{unpacked.name}{os.sep}"
+    return frozenset(f"{here}{os.sep}{path.partition(mark)[2]}" if mark in path else path for path in paths)

@@ -32,6 +32,7 @@ ROOT = "dataset.root="  # begins the override for where images are
 FOLD = "fold"  # of a cross-validation, whose runs differ in it as they do in their seeds
 STATUSES = ("completed", "failed", "interrupted", "pruned", "stopped")  # the last by `kd-runner stop`
 ALIVE = 60.0  # seconds, and three epochs, for which a job may say nothing and is still taken to be running
+BEFORE_EPOCHS = "before its first epoch"  # where a run is that prepares, or waits for its teacher
 
 
 def top5_says_nothing(result: Mapping[str, Any], classes: int | None = None) -> bool:
@@ -339,11 +340,30 @@ def _why_missing(folder: Path) -> str:
             return f"cut off at {epoch}: no process runs it"
         silent = max(ALIVE, 3 * tolerant_json.number(state.get("seconds_per_epoch")))
         return f"running: {epoch}" if quiet < silent else f"silent since {epoch}"
+    if is_at_work(folder):
+        return f"running: {BEFORE_EPOCHS}"
     try:
         began = (folder / SETTINGS).exists()
     except OSError:  # a name that is too long for a file, of a sweep.json of anyone's
         began = False
     return "began, and left no result" if began else "not started"
+
+
+def is_at_work(folder: Path, name: str = RUN_LOCK) -> bool:
+    """True where a process has locked the run in `folder`, as far as this machine sees.
+
+    Args:
+        name: The name of the lock.
+    """
+    lock = folder / name
+    try:
+        if lock.is_symlink() or not lock.is_file():  # a stranger's link is not to be followed
+            return False
+        from kd_runner.files.locks import is_locked  # which most commands do without
+
+        return is_locked(lock)
+    except OSError:  # somebody else's file, or a file system without locks
+        return False
 
 
 def _has_no_process(folder: Path, state: Mapping[str, Any]) -> bool:

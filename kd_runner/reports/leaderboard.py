@@ -18,8 +18,8 @@ from kd_runner.comparison.grouping import compared_groups
 from kd_runner.comparison.groups import Group
 from kd_runner.comparison.statistics import deviation_of, interval
 from kd_runner.errors import SettingsError
-from kd_runner.files.results import MissingRun, Run, all_runs, latest_runs
-from kd_runner.files.run_folder import STUDENT_LAST, holds_a_run
+from kd_runner.files.results import BEFORE_EPOCHS, MissingRun, Run, all_runs, is_at_work, latest_runs
+from kd_runner.files.run_folder import LOCK, STUDENT_LAST, holds_a_run
 from kd_runner.files.scores import ScoreWords, has_map, words_of_all
 from kd_runner.formats import bare_percent, count, four_digits, number_of, percent, points, three_digits, times
 from kd_runner.plain_text import markdown_text, printable
@@ -381,6 +381,15 @@ def _first_keys(keys: Sequence[str]) -> str:
     return f"{', '.join(keys[:MOST_KEYS])}{more}"
 
 
+def _state_of_begun(folder: Path) -> str:
+    """What is known of a run or a sweep that has begun and has no settings or list of jobs yet."""
+    if is_at_work(folder):
+        return f"its run is {BEFORE_EPOCHS}"
+    if is_at_work(folder, LOCK):
+        return "the jobs of its sweep are being checked"
+    return f"kd-runner {shlex.quote(f'resume={folder}')} begins its run, where that was stopped"
+
+
 def leaderboard_of(
     folders: Sequence[Path], reference: str | None = None, sources: Sources | None = None
 ) -> Leaderboard:
@@ -397,8 +406,7 @@ def leaderboard_of(
     if not runs and not missing:
         begun = next((folder for folder in folders if holds_a_run(folder)), None)
         if begun is not None:
-            words = shlex.quote(f"resume={begun}")
-            raise SettingsError(f"{begun} has no result yet: kd-runner {words} begins its run, where that was stopped")
+            raise SettingsError(f"{begun} has no result yet: {_state_of_begun(begun)}")
         raise SettingsError(f"no run of kd-runner in {', '.join(map(str, folders))}")
     groups = compared_groups(latest_runs(runs), reference, missing)
     searches, faults = searches_in(folders, runs)

@@ -12,7 +12,7 @@ from typing import Any
 
 from kd_runner.files import tolerant_json
 from kd_runner.files.recorded_words import without_plus
-from kd_runner.files.results import ALIVE, MissingRun, Run
+from kd_runner.files.results import ALIVE, BEFORE_EPOCHS, MissingRun, Run
 from kd_runner.files.run_folder import NETWORKS, NOW, RESULT, SHARED_NAMES
 from kd_runner.formats import bare_percent, clock, number_of
 from kd_runner.reports.leaderboard import Leaderboard
@@ -123,4 +123,6 @@ def _row(name: str, folder: Path) -> list[str]:
     seconds = tolerant_json.number(state.get("seconds_per_epoch")) * max(0, epochs - epoch)
     stage, where = (text if isinstance(text, str) else "" for text in (state.get("stage"), state.get("where")))
     time_left = clock(seconds) if epoch else ""
+    if not state:  # it prepares, or waits for its teacher
+        return [name, BEFORE_EPOCHS, "", "", "", ""]
     return [name, stage, f"{epoch}/{epochs}", bare_percent(accuracy, ""), time_left, where]

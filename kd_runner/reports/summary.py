@@ -331,14 +331,18 @@ def _device_in_words(result: Mapping[str, Any]) -> str:
 
 
 def _budget_sentence(result: Mapping[str, Any]) -> str:
-    """The student's training beside its baseline's: how much more it took, and whether it saw more views of images."""
+    """The student's training beside its baseline's: how much more it took, and whether it saw more views of images.
+
+    Without a baseline, it is the one that would have been trained.
+    """
     compute = (result.get("budget") or {}).get("times_baseline")
     student, baseline = (((result.get(stage) or {}).get("images_seen")) for stage in ("student", "baseline"))
     more = f"{times(student / baseline)} times as many views of images" if student and baseline else ""
     more = more if student and baseline and student > baseline else ""
     if not compute or not run_of(result).taught:
         return f"The student saw {more} as its baseline." if more else ""
-    sentence = f"Its training took {times(compute)} times the baseline's compute (multiply-accumulates)"
+    alone = "the baseline's compute" if result.get("baseline") else "the compute of the same training without a teacher"
+    sentence = f"Its training took {times(compute)} times {alone} (multiply-accumulates)"
     return f"{sentence}, on {more}." if more else f"{sentence}."
 
 

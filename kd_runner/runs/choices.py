@@ -44,10 +44,8 @@ def device_line(device: torch.device, accelerator: str) -> str:
 
 
 def batch_lines(batch_size: int, images: int) -> list[str]:
-    """A line on batches that the training images do not fill."""
-    if batch_size > images:
-        return [f"an epoch is one batch of {images:,} images, all there are for training (batch_size={batch_size})"]
-    if images_per_epoch(images, batch_size) < images:
+    """A line on batches that leave an image over; that one of all images is not filled is foreseen elsewhere."""
+    if batch_size <= images and images_per_epoch(images, batch_size) < images:
         return [
             f"batches of {batch_size} leave one of {images:,} training images over: each epoch passes over another one"
         ]

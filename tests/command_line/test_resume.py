@@ -89,6 +89,51 @@ def test_a_value_of_a_sweep_that_is_another_one_is_named(tmp_path: Path) -> None
     assert command_of_folder(words)[:3] == words[:3]
 
 
+@pytest.mark.parametrize("flags", [[], ["-m"]])
+@pytest.mark.parametrize("alone", ["alone", "alone, or with hydra.sweeper.trials=… to extend it"])
+def test_a_sweep_with_another_word_is_refused_with_what_goes_on(tmp_path: Path, flags: list[str], alone: str) -> None:
+    """The advice is the same with -m and without, and is taken."""
+    is_search = alone != "alone"
+    kind, hydra = ("search", ["hydra/sweeper=optuna"]) if is_search else ("sweep", [])
+    record = {"hydra": {"overrides": {"task": ["seed=0,1", "student.epochs=60"], "hydra": hydra}}}
+    OmegaConf.save(OmegaConf.create(record), tmp_path / "multirun.yaml")
+    (tmp_path / "sweep.json").write_text("{}")
+    resume, whole = f"resume={tmp_path}", ["seed=0,1", "student.epochs=60"]
+    for words, refused, noun in (
+        (["seed=0,1,2"], "seed: was 0,1 when the {}, got 0,1,2", "value"),
+        (["seed=2"], "seed: was 0,1 when the {}, got 2", "value"),
+        (["seed=range(3)", whole[1]], "seed: was 0,1 when the {}, got 0,1,2", "value"),
+        (["student.epochs=60,70", whole[0]], "student.epochs: was 60 when the {}, got 60,70", "length"),
+        (["student.channels=8"], "student.channels: was not typed when the {}, got 8", "value"),
+        ([*whole, "student.channels=8,16"], "student.channels: was not typed when the {}, got 8,16", "value"),
+    ):
+        with pytest.raises(SettingsError) as error:
+            command_of_folder([*flags, *words, resume])
+        assert str(error.value) == (
+            f"{refused.format(f'{kind} began')}; a {kind} goes on with its own settings (kd-runner {resume} {alone}), "
+            f"and with another {noun} it is another {kind}"
+        )
+    assert command_of_folder([resume])[:3] == ["-m", *whole]
+    trials = ["hydra.sweeper.trials=50", resume]
+    assert command_of_folder(trials)[:3] == ["-m", *whole]
+    and_flag = "" if flags else " and -m"
+    with pytest.raises(SettingsError, match=rf"type none, as the folder knows them, or all{and_flag}$"):
+        command_of_folder([*flags, "seed=0,1", resume])
+    assert command_of_folder(["-m", "seed=range(2)", whole[1], resume])[:3] == ["-m", "seed=range(2)", whole[1]]
+
+
+def test_a_run_takes_one_value_of_a_setting(interrupted: Path) -> None:
+    (interrupted / "settings.json").write_text("{}")
+    for flags in ([], ["-m"]):
+        with pytest.raises(SettingsError, match=r"^seed: was 1 when the run began, got 0,1; a run goes on"):
+            command_of_folder([*flags, "seed=0,1", f"resume={interrupted}"])
+    line = rf"^trainer.threads: must be one value beside the run resume={interrupted}, got 1,2$"
+    with pytest.raises(SettingsError, match=line):
+        command_of_folder(["trainer.threads=1,2", f"resume={interrupted}"])
+    with pytest.raises(SettingsError, match=r"^resume: must be the folder of a run or a sweep, got nothing$"):
+        command_of_folder(["resume="])
+
+
 def test_a_run_goes_on_with_other_devices_and_places(interrupted: Path) -> None:
     """What changes no result may be typed alone, beside all settings, or nowhere."""
     recorded = "- seed=1\n- trainer.devices=3\n- dataset.root=/old\n- teacher=cnn\n"

@@ -189,3 +189,35 @@ def test_what_cannot_work_gets_one_clear_line(
     assert main(words) == 2
     errors = capsys.readouterr().err.strip()
     assert re.fullmatch(f"kd-evaluate: {message}.*", errors)
+
+
+def test_an_archive_gives_what_its_folder_gives(folder: Path, tmp_path: Path, capsys: Printed) -> None:
+    for split in ("train", "test"):
+        shutil.copytree(folder / "data" / split, tmp_path / "data" / split)
+    (tmp_path / "data/test/ant/broken.png").write_bytes(b"<html>")
+    (tmp_path / "data/test/ant/notes.txt").write_text("x")
+    shutil.rmtree(tmp_path / "data/test/cat")
+    packed = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "data"))
+    contents, said = [], []
+    for data in (tmp_path / "data", packed):
+        assert main([str(folder / "run"), str(data), "--format", "json"]) == 1
+        output, errors = capsys.readouterr()
+        contents.append(json.loads(output))
+        said.append(errors)
+    assert contents[1].pop("data") == str(packed)
+    assert contents[1].pop("unreadable") == [
+        {"image": f"{packed}/data/test/ant/broken.png", "reason": "it is a web page"}
+    ]
+    assert {name: contents[0][name] for name in contents[1]} == contents[1]
+    assert said[1].replace(f"{packed}/data", "X") == said[0].replace(f"{tmp_path}/data", "X")
+    assert f"no picture under {packed}/data/test (cat)" in said[1]
+
+
+def test_an_archive_that_is_refused(folder: Path, tmp_path: Path, capsys: Printed) -> None:
+    (tmp_path / "broken.zip").write_bytes(b"x")
+    assert main([str(folder / "run"), str(tmp_path / "broken.zip")]) == 2
+    assert f"kd-evaluate: {tmp_path}/broken.zip cannot be unpacked: " in capsys.readouterr().err
+    (tmp_path / "notes.txt").write_text("x")
+    assert main([str(folder / "run"), str(tmp_path / "notes.txt")]) == 2
+    line = "DATA: must be a folder of class folders, an archive of one (.zip, .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz), "
+    assert f"kd-evaluate: {line}or a table (.csv" in capsys.readouterr().err

@@ -4,6 +4,8 @@ import csv
 import json
 import logging
 import re
+import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -136,3 +138,46 @@ def test_names_that_would_control_a_terminal(folder: Path, capsys: Printed) -> N
     assert "\x1b" not in output
     assert "\u202e" not in output
     assert r"\x1b]0;title.png" in output
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])
+def test_an_archive_is_read_as_its_folder_is(folder: Path, capsys: Printed, suffix: str) -> None:
+    kind = {".zip": "zip", ".tar": "tar", ".tar.gz": "gztar"}[suffix]
+    (folder / "pictures/circle").unlink()  # an archive with a link is refused
+    (folder / "pictures/a/broken.png").write_bytes(b"<html>")
+    shutil.make_archive(str(folder / "packed"), kind, folder / "pictures")
+    contents = []
+    for name in ("pictures", f"packed{suffix}"):
+        assert main(["net.safetensors", name, "--format", "json"]) == 1
+        output, errors = capsys.readouterr()
+        assert f"note: 1 file below {name} left out: 1 .txt" in errors
+        assert f"{name}/a/broken.png cannot be read: it is a web page" in errors
+        contents.append(json.loads(output.replace(f"{name}/", "")))
+    assert contents[0] == contents[1]
+    assert [image["image"] for image in contents[1]["images"]] == ["b.png", "a/c.png", "a/d/e.png"]
+
+
+def test_what_is_unpacked_goes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder / "temporary"))
+    shutil.make_archive("packed", "zip", folder / "pictures/a", "d")
+    assert main(["net.safetensors", "packed.zip", "packed.zip", "--output", "x.csv"]) == 0
+    names = [row["image"] for row in csv.DictReader((folder / "x.csv").open())]
+    assert names == ["packed.zip/d/e.png"] * 2
+    assert list((folder / "temporary").iterdir()) == []
+
+
+def test_an_archive_that_is_refused_or_holds_no_pictures(folder: Path, capsys: Printed) -> None:
+    with zipfile.ZipFile("evil.zip", "w") as archive:
+        archive.writestr("../out.png", b"")
+    (folder / "broken.tar").write_bytes(b"x" * 1000)
+    with zipfile.ZipFile("texts.zip", "w") as archive:
+        archive.writestr("a.txt", b"x")
+    for name, reason in (
+        ("evil.zip", "evil.zip must hold paths inside its own folder, it has ../out.png; nothing was unpacked"),
+        ("broken.tar", "broken.tar cannot be unpacked: "),
+        ("texts.zip", "no pictures in or below texts.zip: it holds 1 .txt"),
+    ):
+        assert main(["net.safetensors", "pictures/b.png", name]) == 2
+        assert f"kd-predict: {reason}" in capsys.readouterr().err
+    assert not (folder.parent / "out.png").exists()

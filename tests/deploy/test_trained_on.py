@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from stored_networks import settings_of
 
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.deploy import trained_on
+from kd_runner.deploy.given_archive import unpacked
 from kd_runner.deploy.trained_on import note_trained_on
 from kd_runner.notes import collected_notes
 
@@ -150,3 +153,16 @@ def test_rows_without_a_label_are_counted(run: Path, tmp_path: Path, on_empty_la
     lines = [line for line in noted(run, [tmp_path / path for path, *_ in rows[:5]]) if "judged" in line]
     says = f"{taught} images without labels of {run} are among the 5 that are judged, and its student was taught"
     assert [line[: len(says)] for line in lines] == ([says] if taught else [])
+
+
+def test_images_of_the_runs_own_archive_are_counted(run: Path, tmp_path: Path) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "data"))
+    settings = settings_of(tmp_path)
+    settings["dataset"]["root"] = str(archive)
+    (run / "settings.json").write_text(json.dumps(settings))
+    other = Path(shutil.copy(archive, tmp_path / "other.zip"))
+    for file in (archive, other):
+        with unpacked(file) as folder, collected_notes() as notes:
+            note_trained_on(run, sorted(folder.glob("*/*.png")), unpacked=(file, folder))
+        start = re.compile(r"\d+ training images and \d+ validation images? of .* are among the 18 that are judged")
+        assert [bool(start.match(line)) for line in notes] == ([True] if file == archive else [])

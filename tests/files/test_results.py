@@ -108,6 +108,29 @@ def test_a_killed_run_of_this_machine_is_not_called_running(tmp_path: Path) -> N
     assert reason(where="another-machine, CPU") == running
 
 
+def test_a_run_before_its_first_epoch_is_called_running(tmp_path: Path) -> None:
+    """It prepares, or waits for its teacher: there is no now.json yet, and perhaps no settings.json."""
+
+    def reason() -> str:
+        return find_runs([tmp_path])[1][0].reason
+
+    sweep = {"folders": ["0"], "jobs": ["a=1"]}
+    (tmp_path / "sweep.json").write_text(json.dumps(sweep))
+    (tmp_path / "0").mkdir()
+    lock = tmp_path / "0" / ".run.lock"
+    with lock_where_possible(lock):
+        assert reason() == "running: before its first epoch"
+        (tmp_path / "0" / "settings.json").write_text("{}")
+        assert reason() == "running: before its first epoch"
+    lock.touch()
+    assert reason() == "began, and left no result"
+    lock.unlink()
+    (tmp_path / "elsewhere").write_text("kept")
+    lock.symlink_to(tmp_path / "elsewhere")
+    assert reason() == "began, and left no result"
+    assert (tmp_path / "elsewhere").read_text() == "kept"
+
+
 def test_of_one_run_done_twice_the_later_one_counts(tmp_path: Path) -> None:
     for name, accuracy, moment in (("new", 0.7, 2000), ("old", 0.6, 1000)):
         os.utime(write_result(tmp_path / name, "a=1", accuracy=accuracy) / "result.json", (moment, moment))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from leaderboard_cases import right, sweep_of_two_modes, write_run
 
+from kd_runner.files.locks import lock_where_possible
 from kd_runner.files.results import find_runs
 from kd_runner.reports.leaderboard import leaderboard_of
 from kd_runner.reports.live_state import live_state, seconds_left
@@ -68,6 +69,15 @@ def test_a_file_of_another_kind_is_shown_as_far_as_it_goes(tmp_path: Path) -> No
     odd = {"stage": [1], "epoch": "x", "epochs": None, "val_accuracies": "", "where": 3}
     (sweep / "7" / "now.json").write_text(json.dumps(odd))
     assert shown(sweep)["running"] == [["7: distillation=dkd seed=7", "", "0/0", "", "", ""]]
+
+
+def test_a_run_that_prepares_has_no_epoch(tmp_path: Path) -> None:
+    sweep = sweep_of_two_modes(tmp_path / "sweep")
+    (sweep / "7" / "now.json").unlink()
+    with lock_where_possible(sweep / "7" / ".run.lock"):
+        content = shown(sweep)
+    assert content["running"] == [["7: distillation=dkd seed=7", "before its first epoch", "", "", "", ""]]
+    assert content["counts"].startswith("6 of 11 runs done, 1 running, ")
 
 
 @pytest.mark.parametrize(("every", "left"), [(10.0, 3), (2.0, 1)])

@@ -12,6 +12,7 @@ from leaderboard_cases import sweep_of_two_modes, sweep_over_a_grid, write_run
 
 from kd_runner import closed_output
 from kd_runner.errors import SettingsError
+from kd_runner.files.locks import lock_where_possible
 from kd_runner.reports import report_arguments
 from kd_runner.reports.sweep_report import report
 
@@ -51,6 +52,13 @@ def test_the_command(sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatc
         str(refused.value)
         == f"{begun} has no result yet: kd-runner 'resume={begun}' begins its run, where that was stopped"
     )
+    for lock, state in (
+        (".run.lock", "its run is before its first epoch"),
+        (".sweep.lock", "the jobs of its sweep are being checked"),
+    ):
+        with lock_where_possible(begun / lock), pytest.raises(SettingsError) as refused:
+            report([begun], sweep)
+        assert str(refused.value) == f"{begun} has no result yet: {state}"
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(

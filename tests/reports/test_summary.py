@@ -166,6 +166,9 @@ def test_the_compute_and_the_views_beside_the_baselines() -> None:
     for stage, images in (("student", 2000), ("baseline", 1000)):
         made[stage]["images_seen"] = images
     assert f"{sentence}, on 2.0 times as many views of images." in table(made)
+    without = table({**made, "baseline": None, "gap_closed": None})
+    assert "Its training took 3.2 times the compute of the same training without a teacher (multiply-acc" in without
+    assert "baseline's compute" not in without
     del made["budget"]
     assert "The student saw 2.0 times as many views of images as its baseline." in table(made)
 

@@ -36,6 +36,15 @@ def foreseen(settings: Settings, **splits: Any) -> list[str]:
     return notes
 
 
+def of_a_given_teacher(given: Settings) -> list[str]:
+    """The notes of a run whose teacher is read from a file."""
+    parts = assemble(given, Splits(split_of(2000), split_of(200), split_of(200), ["cat", "dog"]))
+    teacher = given.teacher.model_copy(update={"checkpoint": "given.pth"})
+    with collected_notes() as notes:
+        note_what_is_foreseen(replace(parts, settings=given.model_copy(update={"teacher": teacher})), {"distillation"})
+    return notes
+
+
 def test_nothing_is_said_of_a_usual_run(settings: MakeSettings) -> None:
     assert foreseen(settings()) == []
 
@@ -108,6 +117,14 @@ def test_a_batch_of_everything(settings: MakeSettings) -> None:
     ]
 
 
+def test_a_batch_of_everything_where_the_steps_are_typed(settings: MakeSettings) -> None:
+    start, end = "batch_size=4000 is all 2,000 training images: every ", "40 steps of the student"
+    assert foreseen(typed := settings("batch_size=4000", "student.steps=40", "student.epochs=4")) == [
+        f"{start}epoch is one step (1 of the teacher); {end}"
+    ]
+    assert of_a_given_teacher(typed) == [f"{start}step takes them all ({end})"]
+
+
 def test_a_learning_rate_of_nothing(settings: MakeSettings) -> None:
     texts = foreseen(settings("teacher.optimizer={lr: 0.0}"))
     assert texts == ["the learning rate of the teacher is 0: it will not learn (teacher.optimizer.lr)"]
@@ -132,11 +149,7 @@ def test_a_low_temperature_is_said_of_modes_that_use_it(settings: MakeSettings) 
 
 
 def test_a_given_teacher_has_no_steps(settings: MakeSettings) -> None:
-    given = settings("batch_size=4000", "student.epochs=30")
-    parts = assemble(given, Splits(split_of(2000), split_of(200), split_of(200), ["cat", "dog"]))
-    teacher = given.teacher.model_copy(update={"checkpoint": "given.pth"})
-    with collected_notes() as notes:
-        note_what_is_foreseen(replace(parts, settings=given.model_copy(update={"teacher": teacher})), {"distillation"})
+    notes = of_a_given_teacher(settings("batch_size=4000", "student.epochs=30"))
     assert notes == ["batch_size=4000 is all 2,000 training images: every epoch is one step (30 of the student)"]
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from PIL import Image
 
-from kd_runner.datasets.decoding.image_file import open_image, readable_formats
+from kd_runner.datasets.decoding.image_file import PictureFile, open_image, readable_formats
 
 FIRST_BYTES = 16  # as many as Pillow looks at
 JPEGS = {"MPO": "JPEG"}  # a JPEG of many phones, with a preview behind it
 
 
-def image_format(path: Path) -> str | None:
+def image_format(path: PictureFile) -> str | None:
     """Pillow's name of the format of an image that we can read; None for any other file.
 
     The first bytes tell. Where they are those of an image, its header is read as well: a text may begin as a BMP does.

@@ -12,7 +12,6 @@ from torch import Tensor
 from kd_runner.datasets.folders.split_folders import split_called
 from kd_runner.datasets.folders.tree import Contents, contents_of, decoded_name, name_in_list
 from kd_runner.datasets.inspection.survey import count, list_of_names, note_left_out
-from kd_runner.datasets.tables.table_file import SUFFIXES
 from kd_runner.errors import SettingsError
 from kd_runner.notes import note
 from kd_runner.suggestions import did_you_mean
@@ -26,14 +25,26 @@ class LabelledPictures:
         folder: The folder that holds the class folders, or that the paths of a table start from.
         paths: The pictures.
         labels: The number of each picture's class among the network's classes; uint8 [N, K] where it may have several.
+        shown: The folder and the paths as messages have them, where these are not the same.
     """
 
     folder: Path
     paths: Sequence[Path]
     labels: Sequence[int] | Tensor
+    shown: tuple[Path, Sequence[Path]] | None = None
+
+    @property
+    def shown_folder(self) -> Path:
+        """The folder as messages name it."""
+        return self.folder if self.shown is None else self.shown[0]
+
+    @property
+    def names(self) -> list[str]:
+        """The pictures as messages and results name them."""
+        return [decoded_name(str(path)) for path in (self.paths if self.shown is None else self.shown[1])]
 
 
-def labelled_folder(root: Path, classes: Sequence[str]) -> LabelledPictures:
+def labelled_folder(root: Path, classes: Sequence[str], name: Path | None = None) -> LabelledPictures:
     """The pictures in the class folders under `root`, or under its test folder where it has one.
 
     Hidden files, links and files that are no pictures are treated as the data set `image_folder` treats them. Notes
@@ -41,30 +52,31 @@ def labelled_folder(root: Path, classes: Sequence[str]) -> LabelledPictures:
 
     Args:
         classes: The names of the network's classes.
+        name: The root as messages name it, such as the archive that was unpacked there; None: as it is.
 
     Raises:
         SettingsError: there is no folder with the name of a class.
     """
     if not root.is_dir():
-        must = (
-            f"must be a folder of class folders, or a table ({SUFFIXES}), got the file {root}"
-            if root.exists()
-            else f"no folder {root.resolve()}"
-        )
+        is_file = root.exists()
+        must = f"must be a folder of class folders, got the file {root}" if is_file else f"no folder {root.resolve()}"
         raise SettingsError(must)
     try:
         everything = contents_of(root)
     except ValueError as error:
         raise SettingsError(str(error)) from None
-    folder, contents = _class_level(root, everything, set(classes))
+    shown_root = root if name is None else name
+    folder, contents = _class_level(shown_root, everything, set(classes))
     numbers = {name: number for number, name in enumerate(classes)}
     folders = _folders_by_class(folder, contents, numbers)
     images = contents.by_subfolder
-    pairs = [(folder / path, numbers[name]) for name, subfolder in folders.items() for path in images[subfolder]]
+    pairs = [(path, numbers[name]) for name, subfolder in folders.items() for path in images[subfolder]]
     _note_unknown(folder, contents, set(folders.values()), classes)
     note_missing(f"under {folder}", [name for name in classes if name not in folders], classes)
     note_left_out(folder, contents)
-    return LabelledPictures(folder, [path for path, _ in pairs], [label for _, label in pairs])
+    real_folder, labels = root / folder.relative_to(shown_root), [label for _, label in pairs]
+    shown, paths = ([place / path for path, _ in pairs] for place in (folder, real_folder))
+    return LabelledPictures(real_folder, paths, labels, None if name is None else (folder, shown))
 
 
 def _class_level(root: Path, contents: Contents, classes: set[str]) -> tuple[Path, Contents]:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from kd_runner.datasets.decoding.format_by_content import image_format
-from kd_runner.datasets.decoding.image_file import SUFFIXES
+from kd_runner.datasets.decoding.image_file import SUFFIXES, PictureFile
 
 # Names of files and folders that systems leave beside people's files: their beginnings, and complete names.
 HIDDEN = (".", "__MACOSX")
@@ -181,22 +181,26 @@ def _add_file(entry: os.DirEntry[str], folder: Folder, contents: Contents) -> No
     elif is_image_name(entry.name):
         contents.images.append(_join(folder.path, entry.name))
     else:
-        contents.unread[folder.path, _kind_of_unread(entry, contents)] += 1
+        kind = kind_of_unread(entry.name, Path(entry.path), contents.kinds_without_images)
+        contents.unread[folder.path, kind] += 1
 
 
-def _kind_of_unread(entry: os.DirEntry[str], contents: Contents) -> str:
+def kind_of_unread(name: str, file: PictureFile, kinds_without_images: set[str]) -> str:
     """The kind of a file whose name is not that of an image.
 
     Of other suffixes, such as that of 100,000 texts beside images, files are opened until one is no image.
+
+    Args:
+        kinds_without_images: Kinds of which a file was opened that is no image; this one's may be added.
     """
-    suffix = decoded_name(PurePath(entry.name).suffix.lower())
+    suffix = decoded_name(PurePath(name).suffix.lower())
     kind = suffix if suffix and len(suffix) <= LONGEST_SUFFIX else NO_SUFFIX
-    if kind != NO_SUFFIX and kind in contents.kinds_without_images:
+    if kind != NO_SUFFIX and kind in kinds_without_images:
         return kind
-    image = image_format(Path(entry.path))
+    image = image_format(file)
     if image is not None and (kind == NO_SUFFIX or image in FORMATS_OF_ANY_SUFFIX):
         return f"{image} image{UNNAMED}"
-    contents.kinds_without_images.add(kind)
+    kinds_without_images.add(kind)
     return kind
 
 

@@ -6,12 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, Literal
 
 from kd_runner.datasets.decoding.image_file import SUFFIXES
-from kd_runner.datasets.folders.tree import NO_SUFFIX, decoded_name, is_hidden
+from kd_runner.datasets.folders.tree import decoded_name, is_hidden, is_image_name, kind_of_unread
 from kd_runner.datasets.inspection.survey import list_of_names
+from kd_runner.datasets.packs.packed_images import window
 from kd_runner.datasets.packs.tar_members import Member, Members, members_of
 from kd_runner.datasets.tables.label_values import Value, label_value
 
@@ -58,7 +59,9 @@ def samples_of(shard: Path, keys: Keys) -> dict[str, Any]:
 
 
 def _samples(shard: Path, file: IO[bytes], members: Members, keys: Keys) -> dict[str, Any]:
-    groups, problems, unread, hidden = _groups(members)
+    groups, problems, without_ending, hidden = _groups(members)
+    kinds_without_images: set[str] = set()
+    unread = Counter(_kind(shard, member, kinds_without_images) for member in without_ending)
     samples: list[tuple[str, int, int, Value]] = []
     labels: Counter[str] = Counter()
     for key, group in groups.items():
@@ -66,7 +69,7 @@ def _samples(shard: Path, file: IO[bytes], members: Members, keys: Keys) -> dict
         label_key = keys.label or next((name for name in LABELS if name in group), None)
         for ending, member in group.items():
             if ending not in (image, label_key):
-                unread[_kind(member.name)] += 1
+                unread[_kind(shard, member, kinds_without_images)] += 1
         if image is None:
             if label_key in group:  # files without an image and a label are of no sample, and counted above
                 problems.append((key, "it has no image"))
@@ -88,28 +91,46 @@ def _samples(shard: Path, file: IO[bytes], members: Members, keys: Keys) -> dict
     }
 
 
-def _groups(members: Members) -> tuple[dict[str, dict[str, Member]], list[tuple[str, str]], Counter[str], int]:
-    """The files of each sample by ending; repeated files; numbers of files without an ending, and of hidden ones."""
+def _groups(members: Members) -> tuple[dict[str, dict[str, Member]], list[tuple[str, str]], list[Member], int]:
+    """The files of each sample by ending; repeated files; files without an ending; and the number of hidden ones."""
     groups: dict[str, dict[str, Member]] = {}
     problems: list[tuple[str, str]] = []
-    unread, hidden = Counter[str](), 0
+    without_ending: list[Member] = []
+    hidden = 0
     for member in members.files:
         folder, slash, name = member.name.rpartition("/")
         base, dot, ending = name.partition(".")
         if is_hidden(name):
             hidden += 1
         elif not dot:
-            unread[NO_SUFFIX] += 1
+            without_ending.append(member)
         elif ending.lower() in (group := groups.setdefault(f"{folder}{slash}{base}", {})):
             problems.append((member.name, DUPLICATE))
         else:
             group[ending.lower()] = member
-    return groups, problems, unread, hidden
+    return groups, problems, without_ending, hidden
 
 
-def _kind(name: str) -> str:
-    """The suffix of a file, for counts."""
-    return decoded_name(f".{name.rpartition('.')[2].lower()[:12]}")
+@dataclass(frozen=True)
+class MemberFile:
+    """A file in a shard, as the decoder reads one."""
+
+    shard: Path
+    member: Member
+
+    @property
+    def suffix(self) -> str:
+        return PurePosixPath(self.member.name).suffix
+
+    def open(self, mode: Literal["rb"]) -> IO[bytes]:
+        return window(self.shard, self.member.start, self.member.size)
+
+
+def _kind(shard: Path, member: Member, kinds_without_images: set[str]) -> str:
+    """The suffix of a file that is not read, or that it is an image whose name does not say so, for counts."""
+    if is_image_name(member.name.rpartition("/")[2]):  # it is not the one that is read
+        return decoded_name(PurePosixPath(member.name).suffix.lower())
+    return kind_of_unread(member.name, MemberFile(shard, member), kinds_without_images)
 
 
 def _image_key(shard: Path, key: str, group: Mapping[str, Member], keys: Keys) -> str | None:

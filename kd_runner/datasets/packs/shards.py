@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kd_runner.datasets.folders.split_folders import READ, split_called
-from kd_runner.datasets.folders.tree import NO_SUFFIX, decoded_name, is_hidden
+from kd_runner.datasets.folders.tree import BROKEN_LINK, SPECIAL, decoded_name, is_hidden, kind_of_unread
 from kd_runner.datasets.inspection.survey import list_of_names
 
 SUFFIX = ".tar"
@@ -27,7 +27,7 @@ class Shards:
     Args:
         folder: The folder that they lie in or below.
         splits: The shards of each split; all as 'train' where no name says a split.
-        unread: Numbers of other files in the folders of shards, by (folder relative to `folder`, suffix).
+        unread: Numbers of other files in the folders of shards, by (folder relative to `folder`, kind).
         hidden: Number of hidden files there.
     """
 
@@ -132,6 +132,7 @@ def _fixed_part(pattern: Path) -> Path:
 def _of_folder(folder: Path) -> Shards:
     """The shards in a folder, or in its folders that have the names of splits."""
     unread, hidden = Counter[tuple[str, str]](), 0
+    kinds_without_images: set[str] = set()
     by_folder: dict[str, list[Path]] = {}
     names = {path.name: split for path in _entries(folder) if path.is_dir() and (split := split_called(path.name))}
     for name in ("", *names):
@@ -141,7 +142,7 @@ def _of_folder(folder: Path) -> Shards:
             elif path.is_file() and path.suffix.lower() == SUFFIX:
                 by_folder.setdefault(name, []).append(path)
             elif not path.is_dir():
-                unread[name or ".", decoded_name(path.suffix.lower()) or NO_SUFFIX] += 1
+                unread[name or ".", _kind_of_file(path, kinds_without_images)] += 1
     if not by_folder:
         _refuse_no_shards(folder, [path for name in ("", *names) for path in _entries(folder / name)])
     if "" in by_folder and len(by_folder) > 1:
@@ -157,6 +158,12 @@ def _of_folder(folder: Path) -> Shards:
             raise ValueError(f"{folder} has two folders of shards for the {names[name]} split: keep one of them")
         splits[names[name]] = paths
     return Shards(folder, _with_training(splits, folder), unread, hidden)
+
+
+def _kind_of_file(path: Path, kinds_without_images: set[str]) -> str:
+    if not path.is_file():
+        return BROKEN_LINK if path.is_symlink() else SPECIAL
+    return kind_of_unread(path.name, path, kinds_without_images)
 
 
 def _entries(folder: Path) -> list[Path]:

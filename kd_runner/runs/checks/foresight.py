@@ -164,14 +164,16 @@ def note_steps(
     from_files = [name for name, teacher in settings.all_teachers.items() if not teacher.is_trained]
     trained = {stage: recipe for stage, recipe in recipes.items() if recipe.epochs and stage not in from_files}
     size = settings.batch_size
-    by_pass = {stage: recipe for stage, recipe in trained.items() if recipe.steps is None}
-    for count in dict.fromkeys(images[stage] for stage in by_pass if size >= images[stage]):
-        stages = {stage: recipe for stage, recipe in by_pass.items() if images[stage] == count}
-        epochs = ", ".join(f"{recipe.epochs} of the {stage}" for stage, recipe in stages.items())
-        note("settings", f"batch_size={size} is all {count:,} training images: every epoch is one step ({epochs})")
+    for count in dict.fromkeys(images[stage] for stage in trained if size >= images[stage]):
+        stages = {stage: recipe for stage, recipe in trained.items() if images[stage] == count}
+        passes = [f"{recipe.epochs} of the {stage}" for stage, recipe in stages.items() if recipe.steps is None]
+        budgets = [f"{recipe.steps} steps of the {stage}" for stage, recipe in stages.items() if recipe.steps]
+        effect = f"every epoch is one step ({', '.join(passes)})" if passes else "every step takes them all"
+        more = f"; {', '.join(budgets)}" if passes and budgets else f" ({', '.join(budgets)})" if budgets else ""
+        note("settings", f"batch_size={size} is all {count:,} training images: {effect}{more}")
     for stage, recipe in trained.items():
         steps = _steps_of_stage(recipe, images[stage], size)
-        is_told = size >= images[stage] and recipe.steps is None  # by the note above, of one step an epoch
+        is_told = size >= images[stage]  # by the note above
         if steps < FEW_STEPS and not is_told:
             keys = f"{stage}.epochs, batch_size" if recipe.steps is None else f"{stage}.steps"
             keys += ", trainer.accumulate_grad_batches" if recipe.switches.accumulate > 1 else ""

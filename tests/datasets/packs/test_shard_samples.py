@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from packed_cases import write_shard
+from PIL import Image
 
 from kd_runner.datasets.packs.shard_samples import DUPLICATE, Keys, samples_of
 
@@ -38,6 +40,34 @@ def test_a_sample_is_an_image_and_a_label_of_its_name(tmp_path: Path) -> None:
     assert dict(found["unread"]) == {".json": 1, "no suffix": 1}
     assert (found["hidden"], dict(found["labels"]), found["problems"]) == (2, {"cls": 2}, [])
     assert json.loads(json.dumps(found))["samples"][0][0] == "a.png"  # as a cache keeps it
+
+
+def test_images_whose_names_do_not_say_so_are_counted_by_their_format(tmp_path: Path) -> None:
+    content = {}
+    for name, number in (("JPEG", 1), ("PNG", 2)):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(file := io.BytesIO(), name)
+        content[name] = file.getvalue()
+    files = {
+        "a.png": content["PNG"],
+        "a.cls": b"1",
+        "photo": content["JPEG"],
+        "d/photo2": content["JPEG"],
+        "image.0001": content["PNG"],
+        "image.cls": b"2",
+        "README": b"Python reads text, which begins as an image of the format PPM.",
+        "a.json": b"{}",
+        "b.json": b"{}",
+        "a.nef": b"x",
+    }
+    found = read(tmp_path, files)
+    assert dict(found["unread"]) == {
+        "JPEG image without the suffix of one": 2,
+        "PNG image without the suffix of one": 1,
+        "no suffix": 1,
+        ".json": 1,
+        ".nef": 1,
+    }
+    assert found["problems"] == [("image", "it has no image"), ("b", "it has no image")]
 
 
 def test_labels_in_json_and_txt(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from kd_runner.datasets.packs.shards import Shards, expand, find_shards
 
@@ -109,3 +111,19 @@ def test_a_shard_under_two_names_is_refused(tmp_path: Path) -> None:
         find_shards(str(tmp_path), {"train": None})
     with pytest.raises(ValueError, match="must name each shard once"):
         find_shards(str(tmp_path / "{train-0,train-0}.tar"), {"train": None})
+
+
+def test_files_beside_shards_are_counted_by_what_they_are(tmp_path: Path) -> None:
+    for name in ("x-train-0.tar", "README", "notes.txt"):
+        (tmp_path / name).write_bytes(b"text")
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo", "JPEG")
+    (tmp_path / "broken.png").symlink_to(tmp_path / "nothing")
+    os.mkfifo(tmp_path / "pipe")
+    kinds = {
+        "no suffix": 1,
+        ".txt": 1,
+        "JPEG image without the suffix of one": 1,
+        "broken link": 1,
+        "no regular file": 1,
+    }
+    assert find_shards(str(tmp_path), NONE).unread == {(".", kind): number for kind, number in kinds.items()}

@@ -1,0 +1,30 @@
+"""Archives of pictures that a command is given in place of a folder, unpacked for as long as it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from kd_runner.datasets.folders.archives import is_archive, unpack
+from kd_runner.errors import SettingsError
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """The folder with all files of an archive, deleted after the block; `path` itself where it is no archive.
+
+    Raises:
+        SettingsError: the archive is refused, or cannot be read.
+    """
+    if not is_archive(path):
+        yield path
+        return
+    with TemporaryDirectory(prefix="kd_runner_") as cache:
+        try:
+            unpack(path, Path(cache))
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+        (folder,) = (entry for entry in Path(cache).iterdir() if entry.is_dir())
+        yield folder
