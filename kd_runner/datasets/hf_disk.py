@@ -27,9 +27,9 @@ from kd_runner.datasets.decoding.pixels import Color, parse_background
 from kd_runner.datasets.folders.split_folders import NAMES, READ, similar_splits, split_called
 from kd_runner.datasets.folders.tree import decoded_name, name_in_list
 from kd_runner.datasets.inspection.survey import LeftOut, list_of_names
-from kd_runner.datasets.packs.hf_columns import Columns, find_columns
-from kd_runner.datasets.packs.packed_images import PackedImages
-from kd_runner.datasets.packs.packed_splits import Problems, splits_of_packed
+from kd_runner.datasets.packed.hf_columns import Columns, find_columns
+from kd_runner.datasets.packed.packed_images import PackedImages
+from kd_runner.datasets.packed.packed_splits import Problems, splits_of_packed
 from kd_runner.datasets.splits import Splits
 from kd_runner.datasets.tables.label_values import Value, classes_and_labels, label_value, names_of_classes
 from kd_runner.notes import note

@@ -26,10 +26,10 @@ from kd_runner.datasets.decoding.image_file import MAX_PIXELS
 from kd_runner.datasets.decoding.pixels import Color, parse_background
 from kd_runner.datasets.folders.tree import decoded_name
 from kd_runner.datasets.inspection.survey import LeftOut, count, most_first
-from kd_runner.datasets.packs.packed_images import PackedImages, window
-from kd_runner.datasets.packs.packed_splits import Problems, splits_of_packed
-from kd_runner.datasets.packs.shard_samples import Keys, samples_of
-from kd_runner.datasets.packs.shards import Shards, find_shards
+from kd_runner.datasets.packed.packed_images import PackedImages, window
+from kd_runner.datasets.packed.packed_splits import Problems, splits_of_packed
+from kd_runner.datasets.packed.shard_samples import Keys, samples_of
+from kd_runner.datasets.packed.shards import Shards, find_shards
 from kd_runner.datasets.splits import Splits
 from kd_runner.datasets.tables.label_values import Value, classes_and_labels, names_of_classes
 from kd_runner.notes import note

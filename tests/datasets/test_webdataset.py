@@ -16,7 +16,7 @@ from PIL import Image
 
 from kd_runner.config.build import build
 from kd_runner.datasets.inspection import survey
-from kd_runner.datasets.packs import shard_samples
+from kd_runner.datasets.packed import shard_samples
 from kd_runner.datasets.splits import Splits
 from kd_runner.datasets.webdataset import webdataset
 from kd_runner.errors import SettingsError

@@ -17,7 +17,7 @@ import pytest
 
 from kd_runner.datasets.folders import archives
 from kd_runner.datasets.folders.archives import unpack
-from kd_runner.datasets.packs.tar_members import members_of
+from kd_runner.datasets.packed.tar_members import members_of
 
 SIZE = 50_000_000
 OPENERS = {"tar": open, "tar.gz": gzip.open, "tar.bz2": bz2.open, "tar.xz": lzma.open}

@@ -25,8 +25,8 @@ from kd_runner.datasets.folders.tree import (
     Contents,
     name_in_list,
 )
-from kd_runner.datasets.packs.tar_members import LINK, SPARSE
-from kd_runner.datasets.packs.tar_members import SPECIAL as SPECIAL_MEMBER
+from kd_runner.datasets.packed.tar_members import LINK, SPARSE
+from kd_runner.datasets.packed.tar_members import SPECIAL as SPECIAL_MEMBER
 from kd_runner.formats import number_of
 from kd_runner.notes import note
 

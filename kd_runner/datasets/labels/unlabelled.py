@@ -25,7 +25,7 @@ from kd_runner.datasets.inspection.unreadable import (
     refuse_unreadable,
 )
 from kd_runner.datasets.labels.beside_labels import UNLABELLED, joined_beside_labels
-from kd_runner.datasets.packs.packed_images import PackedImages
+from kd_runner.datasets.packed.packed_images import PackedImages
 from kd_runner.datasets.splits import Images, Split
 
 COLORS = {1: "gray", 3: "rgb"}

@@ -24,7 +24,7 @@ from kd_runner.config.sections import DistillationSettings, ExtraTeacherSettings
 from kd_runner.config.settings import Settings
 from kd_runner.datasets.decoding.files import ImageFiles
 from kd_runner.datasets.folders.archives import is_archive
-from kd_runner.datasets.packs.packed_images import PackedImages
+from kd_runner.datasets.packed.packed_images import PackedImages
 from kd_runner.distillation.crd import CRD
 from kd_runner.distillation.hybrid import Hybrid
 from kd_runner.optimizer import DOT

@@ -15,7 +15,7 @@ from packed_cases import shards_of_folder
 
 from kd_runner.datasets.decoding.files import ImageFiles
 from kd_runner.datasets.digits import digits
-from kd_runner.datasets.packs.packed_images import PackedImages
+from kd_runner.datasets.packed.packed_images import PackedImages
 from kd_runner.datasets.splits import Images, Split, Splits
 from kd_runner.datasets.subsets.folds import fold_of, indices_of_folds
 from kd_runner.datasets.webdataset import webdataset

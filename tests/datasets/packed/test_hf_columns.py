@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kd_runner.datasets.packs.hf_columns import find_columns
+from kd_runner.datasets.packed.hf_columns import find_columns
 
 pytest.importorskip("datasets.arrow_dataset", reason="needs Hugging Face datasets")
 from datasets import ClassLabel, Features, Image, Sequence, Value

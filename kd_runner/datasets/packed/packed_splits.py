@@ -14,7 +14,7 @@ from kd_runner.datasets.folders.tree import decoded_name
 from kd_runner.datasets.image_folder import cut_in_words, cut_off, load, settings_without_effect
 from kd_runner.datasets.inspection.survey import LeftOut, Survey, count, list_of_names
 from kd_runner.datasets.inspection.unreadable import NOT_READ, SHOWN, leave_out_unreadable, note_unreadable, reason_of
-from kd_runner.datasets.packs.packed_images import PackedImages
+from kd_runner.datasets.packed.packed_images import PackedImages
 from kd_runner.datasets.splits import Splits
 from kd_runner.notes import note
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from kd_runner.datasets.packs.shards import Shards, expand, find_shards
+from kd_runner.datasets.packed.shards import Shards, expand, find_shards
 
 NONE = {"train": None, "val": None, "test": None}
 

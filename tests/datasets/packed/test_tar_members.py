@@ -11,7 +11,7 @@ from hostile import CORPUS, Case, bounded, nothing_happens
 from packed_cases import write_shard
 
 from kd_runner.datasets.folders.guarded_file import LARGEST_HEADER
-from kd_runner.datasets.packs.tar_members import members_of
+from kd_runner.datasets.packed.tar_members import members_of
 
 FILES = [(f"{number:04}.jpg", bytes([number]) * 700) for number in range(4)]
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from kd_runner.datasets.hf_disk import hf_disk
 from kd_runner.datasets.image_folder import image_folder
-from kd_runner.datasets.packs.packed_images import PackedImages
+from kd_runner.datasets.packed.packed_images import PackedImages
 from kd_runner.datasets.splits import Splits
 from kd_runner.datasets.subsets.folds import fold_of
 from kd_runner.datasets.webdataset import webdataset

@@ -11,7 +11,7 @@ import pytest
 from packed_cases import write_shard
 from PIL import Image
 
-from kd_runner.datasets.packs.shard_samples import DUPLICATE, Keys, samples_of
+from kd_runner.datasets.packed.shard_samples import DUPLICATE, Keys, samples_of
 
 
 def read(tmp_path: Path, files: dict[str, bytes] | list[tuple[str, bytes]], **keys: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from kd_runner.datasets.decoding.files import ImageFiles, PixelSettings
 from kd_runner.datasets.labels.unlabelled import join_images
-from kd_runner.datasets.packs.packed_images import PackedImages, window
+from kd_runner.datasets.packed.packed_images import PackedImages, window
 
 
 def test_a_window_is_a_file_of_its_own(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from typing import IO, Any, Literal
 from kd_runner.datasets.decoding.image_file import SUFFIXES
 from kd_runner.datasets.folders.tree import decoded_name, is_hidden, is_image_name, kind_of_unread
 from kd_runner.datasets.inspection.survey import list_of_names
-from kd_runner.datasets.packs.packed_images import window
-from kd_runner.datasets.packs.tar_members import Member, Members, members_of
+from kd_runner.datasets.packed.packed_images import window
+from kd_runner.datasets.packed.tar_members import Member, Members, members_of
 from kd_runner.datasets.tables.label_values import Value, label_value
 
 LABELS = ("cls", "json", "txt")  # endings of labels; the first that a sample has is its label
