@@ -15,8 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
 
 def check_share(name: str, value: float) -> None:
     """Check that the setting `name` is a share of the stage.
@@ -270,6 +268,8 @@ class Plateau:
 
     def after(self, epochs: Sequence[Mapping[str, float]]) -> float:
         """The factor after these epochs, each with its metrics."""
+        import torch  # which the checks of all other schedules' settings need not wait for
+
         optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
         scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
             optimizer,

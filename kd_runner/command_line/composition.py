@@ -71,6 +71,7 @@ def settings_of(config: DictConfig, overrides: Sequence[str], unresolved: Mappin
     Raises:
         SettingsError: they lack a value, or one is of the wrong kind or out of its range.
     """
+    from kd_runner.config.early_checks import refuse_wrong_values
     from kd_runner.config.settings import check  # pydantic, which --help need not wait for
 
     unresolved = unresolved_settings(config) if unresolved is None else unresolved
@@ -85,6 +86,7 @@ def settings_of(config: DictConfig, overrides: Sequence[str], unresolved: Mappin
         content = _plain(_without_hydra(config) if any("hydra" in text for text in texts) else config)
     check_overrides(overrides)
     settings = check(content, origins(unresolved))
+    refuse_wrong_values(settings)
     runtime = config.hydra.runtime if "hydra" in config else HydraConfig.get().runtime
     folders = [Path(source.path) for source in runtime.config_sources if source.schema == "file"]
     for line in overridden_options(config, overrides, folders):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import importlib.util
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from kd_runner.command_line.messages import one_line_message
 from kd_runner.command_line.option_files import option_settings, options_of
 from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.fingerprint import flat_keys
+from kd_runner.config.written_signature import source_of
 from kd_runner.errors import SettingsError
 from kd_runner.foreign_words import answer_for
 from kd_runner.suggestions import did_you_mean
@@ -350,30 +350,16 @@ def description_of(file: Path) -> str:
             break
         comments += [line.lstrip("# ")] if "@package" not in line else []
     target = option_settings(file).get("_target_", "")
-    described = ast.get_docstring(node) if (node := _source_of(target)) else None
+    described = ast.get_docstring(node) if (node := source_of(target)) else None
     sentence = " ".join((described or "").split("\n\n")[0].split())
     return " ".join(comments) or sentence
-
-
-@functools.cache
-def _source_of(target: str) -> ast.ClassDef | ast.FunctionDef | None:
-    """The class or function that one of kd-runner's own `_target_`s names, as it is written."""
-    module, _, name = target.rpartition(".")
-    if not module.startswith("kd_runner."):
-        return None
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        return None
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    kinds = (ast.ClassDef, ast.FunctionDef)
-    return next((node for node in tree.body if isinstance(node, kinds) and node.name == name), None)
 
 
 def _argument(key: str, content: Mapping[str, Any]) -> tuple[str, str]:
     """The annotation and the description of an argument of what a group's `_target_` names; empty where unknown."""
     group, _, name = key.partition(".")
     section = content.get(group)
-    node = _source_of(str(section.get("_target_", ""))) if isinstance(section, dict) else None
+    node = source_of(str(section.get("_target_", ""))) if isinstance(section, dict) else None
     if node is None or not name:
         return "", ""
     functions = (

@@ -123,7 +123,7 @@ def _prepare(
     parameters = inspect.signature(target).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     settable = [name for name in parameters if name not in offered]
-    hints = _hints(target)
+    hints = hints_of_callable(target)
     inside = target.offered_inside(node, offered) if hasattr(target, "offered_inside") else offered
     arguments: dict[str, Any] = {}
     for name, value in node.items():
@@ -151,7 +151,7 @@ def _argument(
         return build(value, key, trust, groups, **offered)
     if isinstance(value, dict) and value and all(map(_is_node, value.values())):
         return {name: build(node, f"{key}.{name}", trust, groups, **offered) for name, node in value.items()}
-    return _convert(value, hint, key)
+    return converted(value, hint, key)
 
 
 def _is_node(value: Any) -> bool:
@@ -191,14 +191,14 @@ def _unknown(key: str, name: str, known: list[str], target: str, value: Any) -> 
 
 
 @functools.lru_cache(maxsize=1000)  # the jobs of a sweep build the same things
-def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+def hints_of_callable(target: Callable[..., Any]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
     except (NameError, TypeError):  # a package's annotations that exist for type checkers only
         return {}
 
 
-def _convert(value: Any, hint: Any, key: str) -> Any:
+def converted(value: Any, hint: Any, key: str) -> Any:
     """`value` as its annotation wants it; as it is where the annotation is none or cannot be checked.
 
     pydantic reads it as strict JSON: a list may stand for a tuple and a whole number for a real one, and text for what
@@ -230,7 +230,7 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
 
 def warm_up_adapters(target: Callable[..., Any]) -> None:
     """Build the adapters of the kinds that a callable's arguments have, which `build` then finds."""
-    for hint in _hints(target).values():
+    for hint in hints_of_callable(target).values():
         if isinstance(hint, Hashable):
             with suppress(PydanticSchemaGenerationError, PydanticUserError):
                 _adapter(hint)

@@ -156,6 +156,15 @@ def check_arguments(target: Callable[..., Any], node: Mapping[str, Any], key: st
         return
     if kind == "by name":
         _check_builder_name(target, node, key)
+    check_plain_values(node, key)
+
+
+def check_plain_values(node: Mapping[str, Any], key: str) -> None:
+    """Refuse arguments of a library's callable that are not plain.
+
+    Raises:
+        SettingsError: as in `check_arguments`.
+    """
     for name, value in node.items():
         if name != "_target_" and not _holds_nodes(value):
             _check_plain(name, value, f"{key}.{name}", node["_target_"])

@@ -348,7 +348,18 @@ def read_whole(settings: Settings) -> Splits:
     if data.residency == "stream" and isinstance(splits.train, Split):
         raise SettingsError("dataset.residency: must be auto, device or host for a data set in memory, got stream")
     refuse_settings(settings, splits)
+    refuse_other_number_of_weights(settings, splits)
     return splits
+
+
+def refuse_other_number_of_weights(settings: Settings, splits: Splits) -> None:
+    """Raise SettingsError for a list of weights that has not one for each class."""
+    weights = settings.dataset.class_weights
+    if isinstance(weights, list) and len(weights) != splits.num_classes:
+        raise SettingsError(
+            f"dataset.class_weights: must have a number for each of the {splits.num_classes} classes, got "
+            f"{len(weights)}"
+        )
 
 
 def fold_of_settings(settings: Settings, splits: Splits) -> Splits:

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import composed
 from image_folders import write_plain_classes
 from jobs import Job, finished
 from PIL import Image
 
+from kd_runner.config.settings import check
 from kd_runner.datasets.digits import digits
 from kd_runner.datasets.image_folder import image_folder
+from kd_runner.errors import SettingsError
+from kd_runner.runs.dataset_answer import dataset_answer
 
 
 def picture(seed: int, size: tuple[int, int] = (16, 16)) -> Image.Image:
@@ -89,6 +93,12 @@ def test_a_question_about_a_sweep_or_of_what_cannot_be_read_is_refused(tmp_path:
     assert job.text("err").startswith("kd-runner: dataset.root: no folder ")
     assert job.text("err").count("\n") == 1
     assert not list((tmp_path / "outputs").rglob("*.*g"))
+
+
+def test_weights_of_another_number_of_classes_are_refused_with_the_answer(tmp_path: Path) -> None:
+    settings = check(composed("dataset.class_weights=[1,2]"))
+    with pytest.raises(SettingsError, match=r"class_weights: must have a number for each of the 10 classes, got 2$"):
+        dataset_answer(settings, tmp_path)
 
 
 def test_layers_can_still_be_asked_for(tmp_path: Path) -> None:

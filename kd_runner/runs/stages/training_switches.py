@@ -15,7 +15,7 @@ from kd_runner.errors import SettingsError
 from kd_runner.files.stages import FINETUNE, STUDENT
 from kd_runner.networks.freezing import freeze
 from kd_runner.notes import note
-from kd_runner.runs.data import Data, is_teacher, names_of
+from kd_runner.runs.data import Data, is_teacher, names_of, refuse_other_number_of_weights
 from kd_runner.training.mode import Mode
 from kd_runner.training.switches import Switches
 
@@ -143,14 +143,8 @@ def check_class_weights(settings: Settings, data: Data) -> None:
         SettingsError: names what must hold and what was given.
     """
     weights, splits, images = settings.dataset.class_weights, data.splits, data.student_images
-    if not isinstance(weights, list):
-        return
-    if len(weights) != splits.num_classes:
-        raise SettingsError(
-            f"dataset.class_weights: must have a number for each of the {splits.num_classes} classes, got "
-            f"{len(weights)}"
-        )
-    if splits.several_labels:
+    refuse_other_number_of_weights(settings, splits)
+    if not isinstance(weights, list) or splits.several_labels:
         return
     labels = images.labels if images.weights is None else images.labels[images.weights > 0]
     if not bool((torch.tensor(weights, dtype=torch.float64) > 0)[labels].any()):
