@@ -183,7 +183,8 @@ PAIRS = {
     ),
     "mnist_five_percent": Pair(
         "MNIST, 5 % of the images for the student: CNN to CNN",
-        f"{MORE_NOTE} {MOVED_NOTE} {ROBUST_NOTE} {SAME_SEEDS_NOTE} For lack of time, `reviewkd` and `semckd` were not run.",
+        f"{MORE_NOTE} {MOVED_NOTE} {ROBUST_NOTE} {SAME_SEEDS_NOTE} "
+        "For lack of time, `reviewkd` and `semckd` were not run.",
         (*MNIST_MOVED, *MORE),
         40,
         rates=(0.005, 0.01),
