@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 from kd_runner.datasets.folders.archives import is_archive, unpack
 from kd_runner.errors import SettingsError
@@ -21,7 +21,11 @@ def unpacked(path: Path) -> Iterator[Path]:
     if not is_archive(path):
         yield path
         return
-    with TemporaryDirectory(prefix="kd_runner_") as cache:
+    try:
+        temporary = TemporaryDirectory(prefix="kd_runner_")
+    except OSError as error:
+        raise SettingsError(f"TMPDIR: must be a folder to unpack {path} in, got {gettempdir()}") from error
+    with temporary as cache:
         try:
             unpack(path, Path(cache))
         except ValueError as error:

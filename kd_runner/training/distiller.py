@@ -21,7 +21,7 @@ from kd_runner.training.attack import divergences, entropies
 from kd_runner.training.cached_teacher import CachedTeacher
 from kd_runner.training.classifier import Classifier, label_loss_of, loss_over_labels, sum_of
 from kd_runner.training.label_loss import LossWhereLabelled
-from kd_runner.training.mode import Mode, clean_view, learns_from_teacher
+from kd_runner.training.mode import Mode, clean_view, has_adapters, learns_from_teacher
 from kd_runner.training.precision import takes_each_gradient
 from kd_runner.training.recipe import Recipe, Schedule
 from kd_runner.training.teacher_outputs import OnlineTeacher, TeacherOutputs
@@ -58,7 +58,9 @@ class Distiller(Classifier):
         super().__init__(stage, student, batches, recipe)
         self.label_weight, self.temperature = label_weight, temperature
         self.modes = [mode for mode in modes if mode.weight > 0]
-        self.loss_modules = nn.ModuleList(mode.loss for mode in self.modes if isinstance(mode.loss, nn.Module))
+        modules = [mode.loss for mode in self.modes if isinstance(mode.loss, nn.Module)]
+        self.loss_modules = nn.ModuleList(loss for loss in modules if has_adapters(loss))  # saved under their numbers
+        self.other_loss_modules = nn.ModuleList(loss for loss in modules if not has_adapters(loss))
         self.teacher, self._compares = teacher, compares
         self.has_clean_view = clean_view(self.modes, label_weight)
         self._asked: tuple[Batch, Outputs] | None = None  # the teacher's outputs that the last attack asked for

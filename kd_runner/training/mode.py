@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from kd_runner.outputs import Needs, Outputs, needs_of
 
 Loss = Callable[[Outputs, Outputs, Tensor, float], Tensor]
+
+
+def has_adapters(loss: Loss) -> bool:
+    """True for a loss with modules that train along: a module, unless it says `has_adapters = False`."""
+    return isinstance(loss, nn.Module) and bool(getattr(loss, "has_adapters", True))
 
 
 @dataclass(frozen=True)

@@ -193,6 +193,17 @@ def test_sums_are_sums_of_the_modes_with_their_own_layers(settings: Make) -> Non
     assert together == pytest.approx(sum(parts), rel=1e-5)
 
 
+def test_adapters_are_saved_under_the_same_names_whatever_modes_without_adapters_are_there(settings: Make) -> None:
+    """A run that began with an earlier version goes on: in it, catkd and sdd were no modules."""
+    words = ("teacher.hidden=[]", "distillation=catkd", "+distillation@plus.srrl=srrl", "+distillation@plus.sdd=sdd")
+    parts = assemble(settings(*SMALL, *words))
+    module = parts.distiller(parts.teacher_student_pair())
+    of_modes = {name for name in module.state_dict() if not name.startswith("network.")}
+    assert {name for name in of_modes if "connector.0" in name} == {"loss_modules.0.connector.0.weight"}
+    assert {name.split(".")[2] for name in of_modes if name.startswith("loss_modules.")} == {"connector"}
+    assert not any("other_loss_modules" in name for name in of_modes)
+
+
 def test_adapters_have_their_own_weight_decay(settings: Make) -> None:
     parts = assemble(settings(*SMALL, "distillation=vid", "distillation.adapter_weight_decay=0.25"))
     module = parts.distiller(parts.teacher_student_pair())

@@ -40,9 +40,9 @@ def unpack(archive: Path, cache: Path) -> Path:
         ValueError: a name in the archive leads out of the folder or is no file, or the archive is too large or cannot
             be read. The message names the archive and the entry.
     """
-    status = archive.stat()
-    key = hashlib.sha256(repr((str(archive.resolve()), status.st_size, status.st_mtime_ns)).encode()).hexdigest()[:16]
-    folder = cache / f"{archive.name.partition('.')[0]}.{key}"
+    status, resolved = archive.stat(), archive.resolve()
+    key = hashlib.sha256(repr((str(resolved), status.st_size, status.st_mtime_ns)).encode()).hexdigest()[:16]
+    folder = cache / f"{resolved.name.partition('.')[0]}.{key}"
     cache.mkdir(parents=True, exist_ok=True)
     with lock_where_possible(cache / f"{folder.name}.lock"):
         if not folder.is_dir():

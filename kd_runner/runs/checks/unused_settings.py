@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from kd_runner.command_line.typed_words import typed_settings
 from kd_runner.config.build import names_of, takes
 from kd_runner.config.field_types import ASKED, ONLINE
@@ -32,7 +30,7 @@ from kd_runner.outputs import UNDECLARED
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.stages.cached_outputs import is_augmented
 from kd_runner.temperature import Constant
-from kd_runner.training.mode import Mode, learns_from_teacher, without_label_loss
+from kd_runner.training.mode import Mode, has_adapters, learns_from_teacher, without_label_loss
 
 OF_TWO_LOSSES = f"{DOT.__module__}.{DOT.__name__}"
 OF_THE_DEVICE = (
@@ -240,9 +238,7 @@ def weightless(case: Case, key: str) -> str | None:
 
 def no_adapters(case: Case, key: str) -> str | None:
     mode = case.mode(key)
-    if mode is None or (isinstance(mode.loss, nn.Module) and getattr(mode.loss, "has_adapters", True)):
-        return None
-    return "the mode has no adapters"
+    return "the mode has no adapters" if mode is not None and not has_adapters(mode.loss) else None
 
 
 def resting_labels(case: Case, key: str) -> str | None:
