@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from kd_runner.command_line.key_names import UNKNOWN, default_of, groups, is_shared_key
+from kd_runner.command_line.key_names import UNKNOWN, default_of, groups, has_callables, is_shared_key
 from kd_runner.errors import SettingsError
 from kd_runner.files.indifferent import WORDS_OUTSIDE_A_JOB
 from kd_runner.files.recorded_words import without_plus
@@ -66,7 +66,7 @@ def replace_options(words: Sequence[str]) -> list[str]:
         return list(words)
     chosen = {word.lstrip("+~").partition("=")[0] for word in words if not re.match(r"[+\w.]+=\{", word)}
     has_recipe = any(without_plus(word).startswith("experiment=") for word in words)
-    replaced = sorted(named & groups() - chosen)
+    replaced = sorted(group for group in named & groups() - chosen if has_callables(group))
     if not replaced:
         return list(words)
     of_a_callable = re.compile(rf"([+~]*)((?:{'|'.join(replaced)})(?:\.\w[\w.]*)?)(=|$)")

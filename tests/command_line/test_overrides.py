@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from conftest import composed
+from hydra.errors import HydraException
 
+from kd_runner.command_line.messages import messages_about, one_line_message
 from kd_runner.command_line.overrides import (
     check_overrides,
     expand,
@@ -118,6 +120,16 @@ def test_a_target_of_every_group_stands_in_place_of_its_option() -> None:
     assert settings.dataset.node == {"_target_": "a.c", "images": 3}
     assert settings.scheduler == {"_target_": "a.d"}
     assert settings.distillation.node == {"_target_": "a.e", "power": 2}
+
+
+@pytest.mark.parametrize("group", ["trainer", "experiment"])
+def test_a_target_of_a_group_without_callables_is_no_setting(group: str) -> None:
+    words = [f"{group}._target_=x"]
+    assert expand(words) == words
+    with pytest.raises(HydraException) as caught:
+        composed(*words)
+    with messages_about(words):
+        assert one_line_message(caught.value).startswith(f"{group}._target_: no such setting")
 
 
 def test_a_target_beside_a_typed_option_has_its_arguments() -> None:
