@@ -30,6 +30,11 @@ def groups() -> frozenset[str]:
     return frozenset(path.name for path in CONF_DIR.iterdir() if path.is_dir() and path.name != "hydra")
 
 
+def has_callables(group: str) -> bool:
+    """True for a group whose options name callables, such as `student`, and not for `trainer` and `experiment`."""
+    return any("_target_" in option_settings(file) for file in sorted((CONF_DIR / group).glob("*.yaml")))
+
+
 def default_of(key: str) -> Any:
     """The default of a key in conf, perhaps an expression: its own, or that of the first option of its group with it.
 

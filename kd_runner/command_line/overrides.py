@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from kd_runner.command_line.key_names import groups, is_shared_key
+from kd_runner.command_line.key_names import UNKNOWN, default_of, groups, has_callables, is_shared_key
 from kd_runner.errors import SettingsError
 from kd_runner.files.indifferent import WORDS_OUTSIDE_A_JOB
 from kd_runner.files.recorded_words import without_plus
@@ -65,7 +65,8 @@ def replace_options(words: Sequence[str]) -> list[str]:
     if not named:
         return list(words)
     chosen = {word.lstrip("+~").partition("=")[0] for word in words if not re.match(r"[+\w.]+=\{", word)}
-    replaced = sorted(named & groups() - chosen)
+    has_recipe = any(without_plus(word).startswith("experiment=") for word in words)
+    replaced = sorted(group for group in named & groups() - chosen if has_callables(group))
     if not replaced:
         return list(words)
     of_a_callable = re.compile(rf"([+~]*)((?:{'|'.join(replaced)})(?:\.\w[\w.]*)?)(=|$)")
@@ -74,8 +75,10 @@ def replace_options(words: Sequence[str]) -> list[str]:
         match = of_a_callable.match(word)
         if match is None or is_shared_key(match[2]):
             remaining.append(word)
-        elif match[1] != "~":  # an argument of the option, which is gone anyhow
+        elif match[1] != "~":
             remaining.append(f"++{word.lstrip('+')}")
+        elif has_recipe or default_of(match[2]) is UNKNOWN:  # else an argument of the option that is gone
+            remaining.append(word)
     return [*remaining, *(f"~{group}" for group in replaced)]
 
 

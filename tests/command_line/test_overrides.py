@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from conftest import composed
+from hydra.errors import HydraException
 
+from kd_runner.command_line.messages import messages_about, one_line_message
 from kd_runner.command_line.overrides import (
     check_overrides,
     expand,
@@ -83,6 +87,25 @@ def test_a_typed_target_stands_in_place_of_the_option_that_nobody_typed(words: l
     assert expand(expand(words)) == expand(words)  # the words of a sweep's job are expanded again
 
 
+def test_a_setting_that_is_left_out_beside_a_target_is_not_passed_over() -> None:
+    """A recipe's setting is there for the callable, too; an argument of the option that nobody typed is not."""
+    target = f"student._target_={MLP}"
+    recipe = ["experiment=article_mlp", target, "~student.hidden"]
+    assert "~student.hidden" in expand(recipe)
+    assert expand(expand(recipe)) == expand(recipe)
+    assert "~student.no_such" in expand([target, "~student.no_such"])
+    assert "~student.channels" not in expand([target, "~student.channels"])
+
+
+def test_a_recipes_setting_is_taken_back_beside_a_target(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    recipe = "# @package _global_\ndefaults:\n  - override /student: mlp\nstudent:\n  hidden: [7]\n"
+    (tmp_path / "experiment/own.yaml").write_text(recipe)
+    words = [f"hydra.searchpath=[file://{tmp_path}]", "experiment=own", f"student._target_={MLP}"]
+    assert check(composed(*expand(words))).student.node == {"_target_": MLP, "hidden": [7]}
+    assert check(composed(*expand([*words, "~student.hidden"]))).student.node == {"_target_": MLP}
+
+
 def test_a_target_of_every_group_stands_in_place_of_its_option() -> None:
     words = [
         "optimizer._target_=torch.optim.RMSprop",
@@ -97,6 +120,16 @@ def test_a_target_of_every_group_stands_in_place_of_its_option() -> None:
     assert settings.dataset.node == {"_target_": "a.c", "images": 3}
     assert settings.scheduler == {"_target_": "a.d"}
     assert settings.distillation.node == {"_target_": "a.e", "power": 2}
+
+
+@pytest.mark.parametrize("group", ["trainer", "experiment"])
+def test_a_target_of_a_group_without_callables_is_no_setting(group: str) -> None:
+    words = [f"{group}._target_=x"]
+    assert expand(words) == words
+    with pytest.raises(HydraException) as caught:
+        composed(*words)
+    with messages_about(words):
+        assert one_line_message(caught.value).startswith(f"{group}._target_: no such setting")
 
 
 def test_a_target_beside_a_typed_option_has_its_arguments() -> None:
