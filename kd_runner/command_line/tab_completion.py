@@ -24,6 +24,7 @@ from kd_runner.command_line.new_parts import GROUPS, NEW
 
 COMPLETION_FLAGS = ("-sc", "--shell-completion")
 LINE = "COMP_LINE"  # the environment variable in which a shell hands over the command line
+POINT = "COMP_POINT"  # and that for the cursor in it, counted in bytes
 FIRST_WORDS = [name for name in COMMANDS if name != "resume"]
 SECOND_WORDS = {"store": ["list", "verify", "prune"], NEW: list(GROUPS)}
 VALUES_OF_FLAGS = {"--cfg": ["job", "hydra", "all"], "-c": ["job", "hydra", "all"]}
@@ -46,11 +47,12 @@ def completions(line: str, ask_hydra: Callable[[], None]) -> list[str]:
     words = line.split() or [""]
     current = "" if line.endswith(" ") else words.pop() if len(words) > 1 else ""
     before = words[1:]
-    if before and before[-1] in FLAGS and FLAGS[before[-1]]:
-        return _beginning(VALUES_OF_FLAGS.get(before[-1], []), current)
-    if current.startswith("-"):
-        return _beginning([flag for flag in FLAGS if flag.startswith("--") or flag == current], current)
     command = before[0] if before and before[0] in FIRST_WORDS else None
+    if before and before[-1] in FLAGS and FLAGS[before[-1]] and command is None:
+        return _beginning(VALUES_OF_FLAGS.get(before[-1], []), current)
+    if current.startswith("-"):  # of kd-runner itself: commands have flags of their own
+        names = [] if command else [flag for flag in FLAGS if flag.startswith("--") or flag == current]
+        return _beginning(names, current)
     if command == HELP:
         found = [word.rstrip("=.") for word in [*_of_hydra([], current, ask_hydra), *_beginning(FIRST_WORDS, current)]]
         return sorted(set(found))
@@ -77,7 +79,10 @@ def _of_hydra(before: Sequence[str], current: str, ask_hydra: Callable[[], None]
     output = io.StringIO()
     with suppress(Exception, SystemExit), redirect_stdout(output), redirect_stderr(io.StringIO()):
         ask_hydra()
-    found = [f"{word}=" if word in groups() else word for word in output.getvalue().split()]
+    answers = output.getvalue().split()
+    if value[start : start + 1] in ("/", "."):  # Hydra cuts the names of files at blanks: pieces are no words to type
+        answers = [word for word in answers if word.startswith(f"{key}=") and Path(word.partition("=")[2]).exists()]
+    found = [f"{word}=" if word in groups() else word for word in answers]
     return [f"{key}={value[:start]}{word.partition('=')[2]}" for word in found] if start else found
 
 
@@ -102,6 +107,8 @@ def print_completions(words: Sequence[str], ask_hydra: Callable[[], None]) -> No
         words: The command, as in `asks_for_completions`.
         ask_hydra: As in `completions`.
     """
-    line = os.environ.get(LINE, "")
+    line, point = os.environ.get(LINE, ""), os.environ.get(POINT, "")
+    if point.isdecimal():
+        line = line.encode()[: int(point)].decode(errors="ignore")
     sys.argv[1:] = [*_own_folder(line.split()), *words]
     print(("\n" if words[1].endswith("fish") else " ").join(completions(line, ask_hydra)))

@@ -48,12 +48,30 @@ def test_a_word_is_completed(
 
 
 @pytest.mark.parametrize(
-    "line", ["predict outp", "store verify ", "--config-dir my", "no_such=", "distillation=nothing_"]
+    "line", ["predict outp", "evaluate --", "store verify ", "--config-dir my", "no_such=", "distillation=nothing_"]
 )
 def test_files_are_left_to_the_shell(
     line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert completed(line, monkeypatch, capsys) == []
+
+
+def test_the_word_at_the_cursor_is_completed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = "name=ä stude"
+    monkeypatch.setenv("COMP_POINT", str(len(f"kd-runner {line}".encode())))
+    assert completed(f"{line} seed=2", monkeypatch, capsys) == ["student.", "student="]
+
+
+def test_names_with_blanks_are_offered_in_no_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("plain", "two words"):
+        (tmp_path / name).mkdir()
+    assert [word.rstrip("/") for word in completed(f"resume={tmp_path}/", monkeypatch, capsys)] == [
+        f"resume={tmp_path}/plain"
+    ]
 
 
 def test_an_own_option_is_completed(
