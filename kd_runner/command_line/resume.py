@@ -175,9 +175,10 @@ def _of_another_value(key: str, before: str, value: str, recorded: Sequence[str]
     alone = "alone"
     if is_sweep and any(without_plus(word).startswith("hydra/sweeper=optuna") for word in recorded):
         kind, alone = "search", f"alone, or with {TRIALS}=… to extend it"
+    another = "" if changes_no_result(key) else f", and with another {noun} it is another {kind}"
     return (
         f"{key}: {before} when the {kind} began, got {value}; a {kind} goes on with its own settings "
-        f"(kd-runner {shlex.quote(f'resume={typed}')} {alone}), and with another {noun} it is another {kind}"
+        f"(kd-runner {shlex.quote(f'resume={typed}')} {alone}){another}"
     )
 
 

@@ -113,6 +113,8 @@ def test_a_sweep_with_another_word_is_refused_with_what_goes_on(tmp_path: Path, 
             f"{refused.format(f'{kind} began')}; a {kind} goes on with its own settings (kd-runner {resume} {alone}), "
             f"and with another {noun} it is another {kind}"
         )
+    with pytest.raises(SettingsError, match=r"trainer.threads: was not typed when .* \(kd-runner .*\)$"):
+        command_of_folder([*flags, *whole, "trainer.threads=2", resume])  # which makes no other results
     assert command_of_folder([resume])[:3] == ["-m", *whole]
     trials = ["hydra.sweeper.trials=50", resume]
     assert command_of_folder(trials)[:3] == ["-m", *whole]
