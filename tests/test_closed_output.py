@@ -56,6 +56,7 @@ def test_a_report_writes_all_before_it_prints(tmp_path: Path) -> None:
     assert list((tmp_path / "sweep").rglob("events.out.tfevents*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "words"),
     [

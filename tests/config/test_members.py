@@ -87,6 +87,7 @@ def test_what_is_no_file_is_left_to_it_as_well(tmp_path: Path) -> None:
     assert members_in_file(tmp_path / "nothing") is None
 
 
+@pytest.mark.slow
 def test_of_a_file_with_random_faults_the_parts_are_what_json_says_or_none(tmp_path: Path) -> None:
     text, draw, read = json.dumps(CONTENT, indent=2), random.Random(0), 0
     for _ in range(1500):

@@ -340,6 +340,7 @@ def secrets() -> None:
     os.environ |= {"KD_RUNNER_TEST_STORE": "a_secret_place", "KD_RUNNER_TEST_EPOCHS": "2"}
 
 
+@pytest.mark.slow
 def test_what_comes_from_the_environment_is_masked(tmp_path: Path) -> None:
     epochs = "student.epochs='${oc.decode:${oc.env:KD_RUNNER_TEST_EPOCHS}}'"
     words = (*SHORT, epochs, "store=${oc.env:KD_RUNNER_TEST_STORE}", "hydra.run.dir=run")

@@ -124,6 +124,7 @@ STAGES = ("loading", "teacher", "baseline", "student", "finetune", "evaluate")
 IN_BRIEF = (("loading", "TERM"),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "sent"),
     [
@@ -243,6 +244,7 @@ def trainer(folder: Path, jobs: list[Job]) -> Job | None:
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("jobs", "victims", "patch"),
     [

@@ -74,6 +74,7 @@ def test_chunks_of_a_split_in_memory() -> None:
     assert source.image_shape == (2, 1, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_readers_side_by_side_have_their_own_images_and_their_loaders_stay(tmp_path: Path, workers: int) -> None:
     noisy_folder(tmp_path / "images")

@@ -239,6 +239,7 @@ def test_every_network_gives_logits(option: str, shape: tuple[int, int, int]) ->
     assert network(torch.zeros(2, *shape)).shape == (2, 7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "googlenet", "shufflenet_v2_x0_5", "squeezenet1_1", "vit_b_32", "vgg11"])
 def test_torchvision_networks_keep_small_images_large(name: str) -> None:
     network = torchvision_classifier(7, CIFAR, name)

@@ -26,6 +26,7 @@ def page_of(folder: Path) -> str:
     return write(folder, folder).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", COUNTS)
 def test_the_page_of_any_number_of_classes(count: int, tmp_path: Path) -> None:
     folder = made_run(tmp_path / "run", class_names(count))

@@ -132,6 +132,7 @@ def mutated(content: Any, mutations: list[tuple[int, Any]]) -> Any:
     return content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 @quick
 @given(mutations=changes)

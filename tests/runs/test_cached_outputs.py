@@ -119,6 +119,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     assert resumed["teacher_outputs"]["reused"]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_cut_off_after_the_student_says_the_same_of_its_logits(
     settings: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

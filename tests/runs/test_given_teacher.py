@@ -51,6 +51,7 @@ def test_a_teacher_of_other_images_is_refused(result_of: RunIt, tmp_path: Path) 
         result_of(given, "dataset.mean=[0.0]", "dataset.std=[0.02]")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "names"),
     [
@@ -205,6 +206,7 @@ def test_classes_without_a_file_have_no_effect(settings: Callable[..., Any]) -> 
         settings("teacher.classes=[a,b]")
 
 
+@pytest.mark.slow
 def test_a_rotated_teacher_is_put_right_and_its_copy_in_the_run_is_in_the_order_of_the_data_set(
     result_of: RunIt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

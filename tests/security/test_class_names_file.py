@@ -54,6 +54,7 @@ def test_no_file_elsewhere_is_read(data: Path, name: str) -> None:
     assert names_of_classes("names.txt", data) == names_of_classes("./names.txt", data) == ["ant", "bee"]
 
 
+@pytest.mark.slow
 def test_a_strangers_option_reads_none(data: Path) -> None:
     Path("conf/experiment").mkdir(parents=True)
     Path("conf/experiment/x.yaml").write_text("# @package _global_\ndataset: {class_names: ~/.netrc}\n")

@@ -58,6 +58,7 @@ def test_a_header_of_many_bytes(tmp_path: Path, ending: str, kind: bytes) -> Non
         assert "bytes of attributes" in members_of(archive).broken
 
 
+@pytest.mark.slow
 def test_headers_without_end(tmp_path: Path) -> None:
     """Each is small: names in front of names, and a sparse file whose map of places is in the file itself."""
     names = (header(tarfile.GNUTYPE_LONGNAME, 60_000) + bytes(60_416)) * 20

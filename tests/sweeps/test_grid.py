@@ -158,6 +158,7 @@ def test_failures_are_named_and_the_others_go_on(naughty_folder: Path) -> None: 
         assert ours == theirs
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize(
     ("sent", "code"),

@@ -40,6 +40,7 @@ def test_a_seed_gives_a_search(tmp_path: Path, sampler: str) -> None:
     assert len({str(params) for _, params, _, _ in first}) == 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "pruning",
     ["halving", *(pytest.param(each, marks=pytest.mark.slow) for each in ("none", "median", "asha", "hyperband"))],
@@ -62,6 +63,7 @@ def test_a_journal_that_ends_anywhere_goes_on(tmp_path: Path, pruning: str) -> N
     assert more == Played(tmp_path / "longer", search_settings(pruning=pruning, trials=10)).told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "pruning", [*(pytest.param(each, marks=pytest.mark.slow) for each in ("median", "asha", "hyperband")), "halving"]
 )
