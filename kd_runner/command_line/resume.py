@@ -238,6 +238,24 @@ def settings_of_run(folder: Path, words: Sequence[str], command: Sequence[str]) 
     Raises:
         SettingsError: there is no readable record, or a word of it must be typed and was not.
     """
+def go_on_command(folder: Path, overrides: Sequence[str], config_dir: str | None = None) -> str:
+    """The command line, for a shell, that goes on with the run in `folder`.
+
+    Args:
+        overrides: The overrides that the run was last started with. Those that its folder does not bring back are in
+            the command.
+        config_dir: The folder of a person's own options that it was started with.
+    """
+    try:
+        recorded = list(map(str, recorded_words(folder)[1]))
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        recorded = list(overrides)
+    beside = [word for word in words_beside(overrides) if word not in recorded]
+    own_options = [f"--config-dir={config_dir}"] if config_dir else []
+    words = [*beside, *words_for_a_person([*own_options, *overrides])]
+    return " ".join(["kd-runner", resume_override(folder), *map(shlex.quote, dict.fromkeys(words))])
+
+
     recorded = recorded_settings(folder, False, command[0])
     _ask_for_words(str(folder), words, recorded, _config_dir(folder, False), command[0], *command)
     return [word for word in recorded if not _must_be_typed(word)]
