@@ -40,7 +40,7 @@ from kd_runner.runs.parts import Parts
 from kd_runner.runs.processes.rank_processes import Meeting, shared_run
 from kd_runner.runs.results.budget import budget_of
 from kd_runner.runs.resume.exclusive_run import exclusive_run, is_completed
-from kd_runner.runs.resume.resuming import begin, earlier_result, refuse_other_code
+from kd_runner.runs.resume.resuming import begin, earlier_result, refuse_other_code, say_preparing
 from kd_runner.runs.resume.same_settings import refuse_other_settings
 from kd_runner.runs.resume.spent_seconds import SpentSeconds
 from kd_runner.runs.run_state import RunState
@@ -95,6 +95,8 @@ def run(
         check_folder(settings, folder, content, overrides, written)
         stack.enter_context(exclusive_run(folder, settings.resume is not None))
         check_folder(settings, folder, content, overrides, written)  # another process may have been here in between
+        if settings.resume is not None:
+            say_preparing(folder)
         parts = assemble(settings, companions=companions, process_group=meeting.process_group)
         fingerprint = parts.fingerprint()
         teachers = settings.all_teachers
@@ -196,9 +198,9 @@ def prepare_folder(
     for text in texts(atomic.read_json(folder / RESULT).get("notes")):
         note("earlier", text)
     (folder / RESULT).unlink(missing_ok=True)
+    remove_stopped_page(folder)
     folder.mkdir(parents=True, exist_ok=True)
     atomic.write_json(folder / SETTINGS, settings)  # first: it tells a run's folder from any other
-    remove_stopped_page(folder)
     begin(folder, fingerprint, parts.settings, parts.data, parts.networks, overrides)
     atomic.remove_unfinished(folder)
 
@@ -268,11 +270,11 @@ def failure_written(result: dict[str, Any], folder: Path, state: RunState, with_
     """Write `result` with the error and its stage if an error or an interruption ends the block.
 
     The result of a completed run stands, which another process may have written where the file system has no locks.
-    """
-    try:
 
     Args:
         with_page: True for a page, too, which says how far the run came. The jobs of a sweep are in that of the sweep.
+    """
+    try:
         yield
     except BaseException as error:
         stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
@@ -289,8 +291,6 @@ def failure_written(result: dict[str, Any], folder: Path, state: RunState, with_
         raise
 
 
-def finish(result: dict[str, Any], folder: Path, logger: RunLogger, finetuned: int) -> None:
-    """Write the result and the report of a completed run, log both, and remove the files for resuming it.
 def write_page_of_stopped_run(folder: Path, result: Mapping[str, Any]) -> None:
     """Write the page that says how far the run in `folder` came, where that can be done."""
     try:
@@ -299,6 +299,8 @@ def write_page_of_stopped_run(folder: Path, result: Mapping[str, Any]) -> None:
         log.info("note      the report could not be written: %s", one_line(error))
 
 
+def finish(result: dict[str, Any], folder: Path, logger: RunLogger, finetuned: int) -> None:
+    """Write the result and the report of a completed run, log both, and remove the files for resuming it.
 
     Args:
         finetuned: The number of epochs of finetuning.
