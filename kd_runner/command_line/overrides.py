@@ -102,6 +102,24 @@ def check_overrides(overrides: Sequence[str]) -> None:
 
     Raises:
         SettingsError: a label weight of a further mode; there is one for all modes.
+def without_replaced_targets(recorded: Sequence[str], typed: Sequence[str]) -> list[str]:
+    """The recorded words of a run, less those for a callable of which another one, or an option, is typed in its place.
+
+    `student=mlp` replaces a recorded `student._target_=…` and its arguments, and `~student` leaves them out. The
+    settings that all options share stay, such as `student.epochs=5`.
+    """
+    typed_keys = {word.lstrip("+~").partition("=")[0] for word in typed}
+    replaced = {group for group in map(group_of_target, recorded) if group in typed_keys & groups()}
+
+    def is_replaced(word: str) -> bool:
+        key = word.lstrip("+~").partition("=")[0]
+        group, _, name = key.partition(".")
+        # A stage's own optimizer is shared, and null: of its settings conf knows nothing.
+        return group in replaced and not is_shared_key(f"{group}.{name.partition('.')[0]}")
+
+    return [word for word in recorded if not is_replaced(word)]
+
+
     """
     for word in overrides:
         key = word.lstrip("+~").partition("=")[0]
