@@ -59,6 +59,7 @@ from kd_runner.stop_signals import watch_stop_signals
 from kd_runner.threads import settle_threads
 from kd_runner.typed_files import remember_typed
 
+RUNS = "kd_runner.runs.run"  # the module that imports torch and all else that a run needs
 CONFIG_FLAGS = ("--config-", "-cd", "-cn", "-cp")  # flags that a run may have, too
 
 
@@ -205,8 +206,7 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
         answer(printable(redaction.mask(str(found))))
     except (KeyboardInterrupt, SystemExit):
         if not (folder / RESULT).exists():  # before the run could say so itself
-            with suppress(OSError, RunFailed):  # a full disk
-                write_json(folder / RESULT, {"status": "interrupted", "overrides": overrides})
+            _write_interrupted(folder, overrides, in_sweep)
         raise
     except Exception as error:
         code = exit_code_of(error)
@@ -225,6 +225,23 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
                 folder.rmdir()
         if in_sweep:
             raise  # Hydra goes on with the other jobs and ends with this error
+
+
+def _write_interrupted(folder: Path, overrides: list[str], in_sweep: bool) -> None:
+    """Write that a run was interrupted before its first stage, with a page unless it is a job of a sweep.
+
+    Where not even the code of runs has been imported, there is no page: whoever stops the run would wait for that.
+    """
+    result = {"status": "interrupted", "overrides": overrides}
+    with suppress(OSError, RunFailed):  # a full disk
+        write_json(folder / RESULT, result)
+    if in_sweep or RUNS not in sys.modules:
+        return
+    from kd_runner.runs.run import write_page_of_stopped_run
+
+    config_dir = typed_config_dir()
+    own_options = {} if config_dir is None else {"config_dir": str(config_dir.absolute())}
+    write_page_of_stopped_run(folder, redaction.masked_data(result | own_options))
 
 
 def _run_or_answer(

@@ -14,7 +14,7 @@ import pytest
 from jobs import Job
 from page_text import text_of
 
-from kd_runner import __version__
+from kd_runner import __version__, cli
 
 SHORT = ("teacher.epochs=1", "student.epochs=1")
 
@@ -189,3 +189,25 @@ def test_an_interrupted_run(tmp_path: Path, sent: signal.Signals, code: int) -> 
     assert job.wait(60) == code
     assert "Traceback" not in job.text("err")
     assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "interrupted"
+    command = job.text("err").strip().partition("; to go on: ")[2]
+    assert command in text_of(tmp_path / "run" / "report.html")
+
+
+def test_a_run_that_is_stopped_before_its_first_stage_has_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The jobs of a sweep have none; nor has a run for whose page much would have to be imported."""
+    monkeypatch.setattr(cli, "typed_config_dir", lambda: Path("/own"))
+    for name in ("0", "1", "2"):
+        (tmp_path / name).mkdir()
+    cli._write_interrupted(tmp_path / "0", ["seed=1"], in_sweep=True)
+    with monkeypatch.context() as patch:
+        patch.delitem(sys.modules, cli.RUNS)
+        cli._write_interrupted(tmp_path / "1", ["seed=1"], in_sweep=False)
+    cli._write_interrupted(tmp_path / "2", ["seed=1"], in_sweep=False)
+    assert [path.parent.name for path in tmp_path.glob("*/report.html")] == ["2"]
+    text = text_of(tmp_path / "2" / "report.html")
+    assert "Interrupted before its first stage No epoch had ended." in text
+    assert f"kd-runner resume={tmp_path / '2'} --config-dir=/own " in text
+    for folder in tmp_path.iterdir():
+        assert json.loads((folder / "result.json").read_text()) == {"status": "interrupted", "overrides": ["seed=1"]}

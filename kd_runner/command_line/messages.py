@@ -120,6 +120,8 @@ def one_line_message(error: Exception) -> str:
         inside = re.search(rf"full_key: ({re.escape(unknown[1])}\.\S+)", f"{text} {error.__cause__}")
         key = inside[1] if inside else unknown[1]  # of a dictionary, the key in it
         return f"{key}: {_unknown_key(key)}"
+    if idle := _nothing_left_out(text):
+        return idle
     if composed := _composition_fault(f"{text} {error.__cause__}"):
         return composed
     if text.startswith("Config group override must be"):  # Hydra does not say which
@@ -175,6 +177,21 @@ def _default(key: str) -> Any:
 
 def _is_number(default: Any) -> bool:
     return isinstance(default, int | float) and not isinstance(default, bool)
+
+
+def _nothing_left_out(text: str) -> str | None:
+    """A line for what Hydra says of a `~KEY` that leaves out nothing; None for another text."""
+    absent = re.match(r"Could not delete from config\. '(\S+)' does not exist", text)
+    if absent:
+        return f"~{absent[1]}: leaves out nothing, as there is no such setting{_nearest_keys(absent[1])}"
+    other = re.match(r"Could not delete from config\. The value of '(\S+)' is (.*) and not (.*)\.$", text, re.DOTALL)
+    if other:
+        key, value, got = other.groups()
+        return f"~{key}: must be typed without a value, or with {value}, which is there, got {got}"
+    unchosen = re.match(r"Could not delete '([^'=]+)(?:=(.*))?'\. No match", text)
+    if unchosen and unchosen[2]:
+        return f"~{unchosen[1]}: must be typed without an option, or with the one that is chosen, got {unchosen[2]}"
+    return f"~{unchosen[1]}: leaves out nothing, as no option is chosen for it" if unchosen else None
 
 
 def _composition_fault(text: str) -> str | None:
@@ -261,15 +278,25 @@ def _unknown_key(key: str) -> str:
     named = re.fullmatch(rf"({'|'.join(NAMED)})\.([\w-]+)(\..+)?", key)
     if named and not any(name.startswith(f"{named[1]}.{named[2]}.") for name in known):
         return f"no such setting; {_adding(named[1], named[2], '' if named[3] else value)} adds {named[2]}"
-    section = key.rpartition(".")[0]
-    siblings = [name for name in known if name.rpartition(".")[0] == section]
     answer = answer_for(key, value)
-    if answer and not difflib.get_close_matches(key, siblings, n=1, cutoff=NEARLY):
+    if answer and not difflib.get_close_matches(key, _siblings(key, known), n=1, cutoff=NEARLY):
         return f"no such setting; {answer}"
+    return f"no such setting{_nearest_keys(key, known)}"
+
+
+def _siblings(key: str, known: Sequence[str]) -> list[str]:
+    """The known keys in the section of a key."""
+    return [name for name in known if name.rpartition(".")[0] == key.rpartition(".")[0]]
+
+
+def _nearest_keys(key: str, known: Sequence[str] | None = None) -> str:
+    """The end of a message about a key that is not there: the key that was meant, and what its section has."""
+    known = [name for name in _known_keys(key) if not name.endswith("_target_")] if known is None else known
+    section, siblings = key.rpartition(".")[0], _siblings(key, known)
     listing = f"; {section or 'the top level'} has {', '.join(siblings)}" if siblings else ""
     meant = did_you_mean(key, [name for name in known if name != section])
     is_here = bool(did_you_mean(key.rpartition(".")[2], [name.rpartition(".")[2] for name in siblings]))
-    return f"no such setting{meant}{'' if is_here and len(listing) > LONGEST_LIST else listing}"
+    return f"{meant}{'' if is_here and len(listing) > LONGEST_LIST else listing}"
 
 
 def _adding(section: str, name: str, option: str) -> str:
@@ -379,7 +406,9 @@ def _word_of_option(word: str) -> str | None:
 def _known_keys(misspelt: str) -> Iterator[str]:
     """Every key of the settings as this command line composes them, without the misspelt override."""
     GlobalHydra.instance().clear()
-    words = [word for word in _typed_words() if "=" in word and not word.lstrip("+").startswith(("-", f"{misspelt}="))]
+    words = [
+        word for word in _typed_words() if "=" in word and not word.lstrip("+").startswith(("-", "~", f"{misspelt}="))
+    ]
     words = [word if re.search(r"[\[{(]", word) else word.split(",")[0] for word in words]  # a sweep's first value
     folders = [f"file://{Path(folder).expanduser().absolute()}" for folder in config_dirs(_typed_words())]
     search_path = [f"hydra.searchpath={folders}"] if folders else []

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from hydra.core.override_parser.types import ChoiceSweep, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
+from hydra.errors import HydraException
 
 from kd_runner.command_line.overrides import expand_modes, is_undecisive
-from kd_runner.command_line.typed_words import parse_overrides, typed_settings
+from kd_runner.command_line.typed_words import parse_overrides, parsed_override, typed_settings
 from kd_runner.config.fingerprint import changes_no_result, names_a_place
 from kd_runner.files.indifferent import INDIFFERENT_IN
 
@@ -19,15 +20,67 @@ def other_values(recorded: Sequence[str], words: Sequence[str]) -> Iterator[tupl
     several_before, several_now = _several_values(recorded), _several_values(words)
     for key, value in now.items():
         was = before.get(key, value)
-        if was != value and str(was) != str(value):  # a text is compared with a number as it is written
+        if not _is_same(was, value):
             yield key, str(was), str(value)
-        if several_before.get(key, [str(value)]) != [str(value)]:
+        if not _are_same(several_before.get(key, [str(value)]), [str(value)]):
             yield key, ",".join(several_before[key]), str(value)
     for key, values in several_now.items():
-        if key in before and values != [str(before[key])]:
+        if key in before and not _are_same(values, [str(before[key])]):
             yield key, str(before[key]), ",".join(values)
-        if several_before.get(key, values) != values:
+        if not _are_same(several_before.get(key, values), values):
             yield key, ",".join(several_before[key]), ",".join(values)
+
+
+def in_recorded_words(recorded: Sequence[str], words: Sequence[str]) -> list[str]:
+    """The words, where a recorded one gives the same values in other digits, such as 2 for 2.0, with that in its place.
+
+    The jobs of a sweep are known by their words.
+    """
+    recorded_overrides = [override for override in parse_overrides(recorded) if not override.is_delete()]
+    recorded_by_key = {_key_of(word): (str(word.input_line), _texts_of(word)) for word in recorded_overrides}
+
+    def in_recorded_word(word: str) -> str:
+        override = next(parse_overrides([word]), None)
+        if override is None or override.is_delete():
+            return word
+        recorded_word, before = recorded_by_key.get(_key_of(override), (word, []))
+        texts = _texts_of(override)
+        return recorded_word if texts != before and _are_same(texts, before) else word
+
+    return [in_recorded_word(word) for word in words]
+
+
+def _key_of(override: Override) -> str:
+    return str(override.get_key_element()).lstrip("+")
+
+
+def _texts_of(override: Override) -> list[str]:
+    """The values of a word, as the jobs of a sweep have them."""
+    if isinstance(override._value, ChoiceSweep | RangeSweep) and not override._value.shuffle:
+        return [str(value) for value in override.sweep_string_iterator()]
+    if override.is_sweep_override():  # of a search, say, which is no list of values
+        return [str(override.input_line).partition("=")[2]]
+    return [str(override.get_value_element_as_str())]
+
+
+def _are_same(texts: Sequence[str], others: Sequence[str]) -> bool:
+    """True for the same values in the same order, however they are written."""
+    return len(texts) == len(others) and all(map(_is_same, map(_value_in, texts), map(_value_in, others)))
+
+
+def _is_same(value: Any, other: Any) -> bool:
+    """True for the same value: numbers by their size, and a text and a number as they are written."""
+    is_number = isinstance(value, bool) == isinstance(other, bool)  # true is not 1
+    return (is_number and value == other) or str(value) == str(other)
+
+
+def _value_in(text: str) -> Any:
+    """The value that a text is; the text itself where Hydra reads no single value in it."""
+    try:
+        override = parsed_override(f"value={text}")
+    except HydraException:
+        return text
+    return text if override.is_sweep_override() else override.value()
 
 
 def _several_values(words: Sequence[str]) -> dict[str, list[str]]:

@@ -55,6 +55,26 @@ def group_of_target(word: str) -> str | None:
     return match[1] if re.search(r"(?<!\w)_target_\s*:", content) else None
 
 
+def refuse_mixed_values(word: str) -> None:
+    """Refuse options of a group and callables in braces among the values of one sweep: Hydra composes no such jobs.
+
+    Raises:
+        SettingsError: names the group, and what to type.
+    """
+    key, _, value = word.lstrip("+").partition("=")
+    if "{" not in value or "," not in value or key not in groups() or not has_callables(key):
+        return
+    rest, inner = re.sub(r"'[^']*'|\"[^\"]*\"", "", value), None
+    while rest != inner:
+        inner, rest = rest, re.sub(r"\{[^{}]*\}", "", rest)
+    values = [name.strip() for name in re.sub(r"^choice\((.*)\)$", r"\1", rest).split(",")]
+    if any(values) and not all(values):
+        raise SettingsError(
+            f"{key}: must be options alone, or {{…}} alone, among the values of a sweep, got {value}; make two sweeps, "
+            f"or give what stands in {{…}} a file {key}/NAME.yaml in a folder of your own (--config-dir)"
+        )
+
+
 def replace_options(words: Sequence[str]) -> list[str]:
     """The words where a `_target_` that is typed for a group stands in place of the option that nobody typed.
 
@@ -82,6 +102,24 @@ def replace_options(words: Sequence[str]) -> list[str]:
     return [*remaining, *(f"~{group}" for group in replaced)]
 
 
+def without_replaced_targets(recorded: Sequence[str], typed: Sequence[str]) -> list[str]:
+    """The recorded words of a run, less those for a callable of which another one, or an option, is typed in its place.
+
+    `student=mlp` replaces a recorded `student._target_=…` and its arguments, and `~student` leaves them out. The
+    settings that all options share stay, such as `student.epochs=5`.
+    """
+    typed_keys = {word.lstrip("+~").partition("=")[0] for word in typed}
+    replaced = {group for group in map(group_of_target, recorded) if group in typed_keys & groups()}
+
+    def is_replaced(word: str) -> bool:
+        key = word.lstrip("+~").partition("=")[0]
+        group, _, name = key.partition(".")
+        # A stage's own optimizer is shared, and null: of its settings conf knows nothing.
+        return group in replaced and not is_shared_key(f"{group}.{name.partition('.')[0]}")
+
+    return [word for word in recorded if not is_replaced(word)]
+
+
 def expand(words: Sequence[str]) -> list[str]:
     """The words as Hydra takes them: `expand_modes` of each, `replace_options`, and `student.optimizer.lr=0.1` with ++.
 
@@ -89,8 +127,10 @@ def expand(words: Sequence[str]) -> list[str]:
     a word chooses an option for it, there is.
 
     Raises:
-        SettingsError: as in `expand_modes`.
+        SettingsError: as in `expand_modes` and `refuse_mixed_values`.
     """
+    for word in words:
+        refuse_mixed_values(word)
     chosen = {word.partition("=")[0].partition("@")[2] for word in words}
     expanded = replace_options([part for word in words for part in expand_modes(word)])
     parts = [OF_A_STAGE.match(word) for word in expanded]

@@ -21,7 +21,7 @@ from kd_runner.command_line.begun_folder import place_remark, place_words
 from kd_runner.command_line.flags import CONFIG_DIR, SWEEP_FLAGS, split_flags
 from kd_runner.command_line.foreign_files import may_be_in_a_file
 from kd_runner.command_line.option_files import as_published
-from kd_runner.command_line.other_values import other_values
+from kd_runner.command_line.other_values import in_recorded_words, other_values
 from kd_runner.command_line.overrides import (
     EARLIER_DEFAULTS,
     PUBLISHED_WEIGHTS,
@@ -93,6 +93,8 @@ def command_of_folder(words: list[str]) -> list[str]:
         _refuse_a_part(words, folder, is_sweep, has_flag)
         if is_sweep and not has_flag:
             raise SettingsError(f"resume: {typed[-1]} is the folder of a sweep: add -m")
+        if is_sweep:
+            words = _in_recorded_words(words, folder)
     words = place_words(words, folder, typed_keys)
     if set('"\\') & set(str(folder)):
         raise SettingsError(f"resume: must be a folder without quotes and backslashes in its name, got {typed[-1]}")
@@ -169,6 +171,14 @@ def _refuse_other_values(words: Sequence[str], folder: Path, is_sweep: bool, typ
             raise SettingsError(_of_another_value(key_of(word), "was not typed", value, recorded, is_sweep, typed))
 
 
+def _in_recorded_words(words: list[str], folder: Path) -> list[str]:
+    """The words, with those that the sweep was started with in place of the same values in other digits."""
+    try:
+        return in_recorded_words(recorded_settings(folder, is_sweep=True), words)
+    except SettingsError:
+        return words  # such a folder is gone on with by typing all settings
+
+
 def _of_another_value(key: str, before: str, value: str, recorded: Sequence[str], is_sweep: bool, typed: str) -> str:
     """The line about a setting whose value is not that of the run or sweep; `before` says what it was."""
     kind, noun = "sweep" if is_sweep else "run", "length" if key.endswith(("epochs", "steps")) else "value"
@@ -226,6 +236,24 @@ def _refuse_other_folders(words: Sequence[str], folder: Path) -> None:
 def resume_override(folder: Path) -> str:
     """The override, quoted for a shell, that goes on with what is in `folder`."""
     return shlex.quote(f"resume={folder}")
+
+
+def go_on_command(folder: Path, overrides: Sequence[str], config_dir: str | None = None) -> str:
+    """The command line, for a shell, that goes on with the run in `folder`.
+
+    Args:
+        overrides: The overrides that the run was last started with. Those that its folder does not bring back are in
+            the command.
+        config_dir: The folder of a person's own options that it was started with.
+    """
+    try:
+        recorded = list(map(str, recorded_words(folder)[1]))
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        recorded = list(overrides)
+    beside = [word for word in words_beside(overrides) if word not in recorded]
+    own_options = [f"--config-dir={config_dir}"] if config_dir else []
+    words = [*beside, *words_for_a_person([*own_options, *overrides])]
+    return " ".join(["kd-runner", resume_override(folder), *map(shlex.quote, dict.fromkeys(words))])
 
 
 def settings_of_run(folder: Path, words: Sequence[str], command: Sequence[str]) -> list[str]:

@@ -28,6 +28,7 @@ POINT = "COMP_POINT"  # and that for the cursor in it, counted in bytes
 FIRST_WORDS = [name for name in COMMANDS if name != "resume"]
 SECOND_WORDS = {"store": ["list", "verify", "prune"], NEW: list(GROUPS)}
 VALUES_OF_FLAGS = {"--cfg": ["job", "hydra", "all"], "-c": ["job", "hydra", "all"]}
+QUOTES = "'\""
 # A word that may change which settings there are: the option of a group, or the first of several.
 OPTION = re.compile(r"(\+?[\w/@]+=)\[?(\w+)")
 
@@ -40,11 +41,13 @@ def asks_for_completions(words: Sequence[str]) -> bool:
 def completions(line: str, ask_hydra: Callable[[], None]) -> list[str]:
     """The words that may stand in place of the last one of a command line; none where files may.
 
+    Of a word in an opening quote, it is what stands behind the quote: a shell leaves that in its place.
+
     Args:
         line: The command line up to the cursor.
         ask_hydra: Prints what Hydra knows of the command line in the environment.
     """
-    words = line.split() or [""]
+    words = [word.strip(QUOTES) for word in line.split()] or [""]
     current = "" if line.endswith(" ") else words.pop() if len(words) > 1 else ""
     before = words[1:]
     command = before[0] if before and before[0] in FIRST_WORDS else None

@@ -12,7 +12,7 @@ from kd_runner.config.build import ARGUMENT_RANGES, build, converted, refusal
 from kd_runner.config.door import check_plain_values
 from kd_runner.config.field_types import Node
 from kd_runner.config.settings import Settings
-from kd_runner.config.written_signature import hints_of
+from kd_runner.config.written_signature import check_arguments, hints_of
 from kd_runner.errors import SettingsError
 from kd_runner.files.stages import FINETUNE, STUDENT
 from kd_runner.temperature_range import check_temperature
@@ -56,9 +56,15 @@ def _parts(settings: Settings) -> Iterator[tuple[str, Node]]:
 
 def _check_values(node: Node, target: str, key: str) -> None:
     hints = hints_of(target)
-    for name, value in node.items():
-        if name in hints and not isinstance(value, dict):
-            converted(value, hints[name], f"{key}.{name}")
+    arguments = {
+        name: converted(value, hints[name], f"{key}.{name}")
+        for name, value in node.items()
+        if name in hints and not isinstance(value, dict)
+    }
+    try:
+        check_arguments(target, arguments)
+    except ValueError as error:
+        raise SettingsError(refusal(error, node, key)) from error
     if target.startswith(SCHEDULES):
         build(node, key)
     if target.startswith(OPTIMIZERS):

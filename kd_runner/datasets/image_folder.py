@@ -28,7 +28,7 @@ from kd_runner.datasets.decoding.image_cache import count_conversions, decode_al
 from kd_runner.datasets.decoding.image_file import MAX_PIXELS
 from kd_runner.datasets.decoding.pixels import Color, parse_background
 from kd_runner.datasets.folders.archives import SUFFIXES as ARCHIVES
-from kd_runner.datasets.folders.archives import is_archive, unpack
+from kd_runner.datasets.folders.archives import is_archive, nothing_at, unpack
 from kd_runner.datasets.folders.layout import WANTED, Layout, layout_of
 from kd_runner.datasets.folders.tree import decoded_name
 from kd_runner.datasets.inspection.survey import SPLITS, Survey, count
@@ -128,7 +128,7 @@ def _check_folder(root: Path) -> None:
     if root.exists() and not root.is_dir():
         raise ValueError(f"root must be a folder or an archive ({', '.join(ARCHIVES)}), got the file {root}")
     if not root.is_dir():
-        raise FileNotFoundError(f"no folder {root.resolve()}: {WANTED}")
+        raise FileNotFoundError(f"{nothing_at(root)}: {WANTED}")
 
 
 def _image_files(folder: Path, paths_by_label: Iterable[Sequence[str]], pixels: PixelSettings) -> ImageFiles:

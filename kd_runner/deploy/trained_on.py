@@ -45,8 +45,10 @@ def note_trained_on(
     if any(_is_in(path, folders) for path in paths):
         is_home = _is_in(Path(os.path.expanduser("~")) / "a file", folders)  # noqa: PTH111 (it may have no home)
         known = None if is_home else _known_images(run, trust)
-    if unpacked is not None and _is_archive_of(dataset, unpacked[0]):
+    if unpacked is not None and _is_same_file(dataset.get("root"), unpacked[0]):
         known = _known_images(run, trust, unpacked[1])
+    if unpacked is not None and _is_same_file(dataset.get("unlabelled"), unpacked[0]):
+        unlabelled_folders = _folders(str(unpacked[1]))
     if known is None:
         note("data", f"these pictures lie in the folder that {run} learned from: most may be its training images")
         known = Known()
@@ -84,13 +86,12 @@ class Known:
     unlabelled: frozenset[str] = frozenset()
 
 
-def _is_archive_of(dataset: Mapping[str, Any], archive: Path) -> bool:
-    """True where the run's images are those of the archive."""
-    root = dataset.get("root")
-    if not isinstance(root, str) or not root:
+def _is_same_file(name: object, archive: Path) -> bool:
+    """True where a setting of the run names the archive."""
+    if not isinstance(name, str) or not name:
         return False
     with suppress(OSError, ValueError):
-        return with_home(root).samefile(archive)
+        return with_home(name).samefile(archive)
     return False
 
 

@@ -41,6 +41,7 @@ from kd_runner.files.run_folder import (
     STOP,
     UNFINISHED,
 )
+from kd_runner.files.written_pages import is_page_of_ours
 
 MARKS_OF_A_RUN = (SETTINGS, RESULT, UNFINISHED)  # that `kd_runner.runs.run` leaves
 MARKS_OF_A_SWEEP = (MULTIRUN, GRID)
@@ -100,7 +101,7 @@ def refuse_no_run(folder: Path, written: Collection[str] = ()) -> None:
                 raise SettingsError(f"resume: {inner} must be a folder, it is a file: move it away")
         if os.path.lexists(folder / SETTINGS):
             return
-        known = {*BEFORE_A_RUN, *written}
+        known = {*BEFORE_A_RUN, *written, *([PAGE] if is_page_of_ours(folder / PAGE) else [])}
         names = [name for name in foreign_names(folder, known) if not is_being_written(name)]
         if (folder / UNFINISHED).is_dir():
             inside = [

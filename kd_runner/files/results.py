@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import os
 import platform
 import time
@@ -33,6 +34,7 @@ FOLD = "fold"  # of a cross-validation, whose runs differ in it as they do in th
 STATUSES = ("completed", "failed", "interrupted", "pruned", "stopped")  # the last by `kd-runner stop`
 ALIVE = 60.0  # seconds, and three epochs, for which a job may say nothing and is still taken to be running
 BEFORE_EPOCHS = "before its first epoch"  # where a run is that prepares, or waits for its teacher
+PREPARING = "preparing"  # the key in now.json of a run that goes on and trains nothing yet: it reads its data, say
 
 
 def top5_says_nothing(result: Mapping[str, Any], classes: int | None = None) -> bool:
@@ -160,7 +162,7 @@ def all_runs(
         for path in tree.holding(RESULT):
             resolved = tree.resolve(path)
             if not _is_earlier(path) and resolved not in runs:
-                runs[resolved] = read_run(Path(path) / RESULT, cache)
+                runs[resolved] = _as_it_is_now(read_run(Path(path) / RESULT, cache))
         for job, overrides in [*_jobs_of_sweeps(tree), *_begun_runs(tree)]:
             resolved = tree.resolve(job)
             if resolved not in runs:
@@ -169,6 +171,13 @@ def all_runs(
                 runs[resolved] = MissingRun(folder, overrides, _why_missing(folder))
     missing = [run for run in runs.values() if isinstance(run, MissingRun)]
     return _less_roots([run for run in runs.values() if isinstance(run, Run)]), missing
+
+
+def _as_it_is_now(run: Run | MissingRun) -> Run | MissingRun:
+    """The run, where it has been taken up since it was stopped, with what it does now."""
+    if isinstance(run, MissingRun) and is_at_work(run.folder):
+        return replace(run, reason=_why_missing(run.folder))
+    return run
 
 
 def trees_below(folders: Iterable[Path]) -> list[Tree]:
@@ -338,8 +347,12 @@ def _why_missing(folder: Path) -> str:
         epoch = f"{state.get('stage')} epoch {state.get('epoch')} of {state.get('epochs')}"
         if _has_no_process(folder, state):
             return f"cut off at {epoch}: no process runs it"
+        is_preparing = state.get(PREPARING) is True
+        trains_nothing = is_preparing or tolerant_json.number(state.get("epoch")) >= _epochs_in(state)
         silent = max(ALIVE, 3 * tolerant_json.number(state.get("seconds_per_epoch")))
-        return f"running: {epoch}" if quiet < silent else f"silent since {epoch}"
+        if quiet < silent or (trains_nothing and is_at_work(folder)):  # it says something at each epoch, and only then
+            return f"running: preparing to go on after {epoch}" if is_preparing else f"running: {epoch}"
+        return f"silent since {epoch}"
     if is_at_work(folder):
         return f"running: {BEFORE_EPOCHS}"
     try:
@@ -347,6 +360,11 @@ def _why_missing(folder: Path) -> str:
     except OSError:  # a name that is too long for a file, of a sweep.json of anyone's
         began = False
     return "began, and left no result" if began else "not started"
+
+
+def _epochs_in(state: Mapping[str, Any]) -> float:
+    """The number of epochs of the stage in a now.json; infinite where it does not say so."""
+    return tolerant_json.number(state.get("epochs"), math.inf)
 
 
 def is_at_work(folder: Path, name: str = RUN_LOCK) -> bool:

@@ -29,7 +29,12 @@ def plain_cnn(
     Raises:
         ValueError: a width below 1, padding not 0 or 1, more pools than convolutions, or maps that shrink to nothing.
     """
-    _check_arguments(channels, hidden, padding, pool)
+    if any(width < 1 for width in (*channels, *hidden)):
+        raise ValueError(f"channels and hidden must all be 1 or more, got {list(channels)} and {list(hidden)}")
+    if padding not in (0, 1):
+        raise ValueError(f"padding must be 0 or 1, got {padding}")
+    if not 0 <= pool <= len(channels):
+        raise ValueError(f"pool must be between 0 and the number of convolutions ({len(channels)}), got {pool}")
     layers: list[nn.Module] = []
     inputs, height, width = image_shape
     for number, outputs in enumerate(channels):
@@ -51,12 +56,3 @@ def plain_cnn(
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
         inputs = outputs
     return nn.Sequential(*layers, nn.Linear(inputs, num_classes))
-
-
-def _check_arguments(channels: Sequence[int], hidden: Sequence[int], padding: int, pool: int) -> None:
-    if any(width < 1 for width in (*channels, *hidden)):
-        raise ValueError(f"channels and hidden must all be 1 or more, got {list(channels)} and {list(hidden)}")
-    if padding not in (0, 1):
-        raise ValueError(f"padding must be 0 or 1, got {padding}")
-    if not 0 <= pool <= len(channels):
-        raise ValueError(f"pool must be between 0 and the number of convolutions ({len(channels)}), got {pool}")

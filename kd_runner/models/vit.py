@@ -67,13 +67,13 @@ class ViT(nn.Module):
         distillation_token: bool = True,
     ) -> None:
         super().__init__()
-        channels, height, image_width = image_shape
-        if patch < 1 or height % patch or image_width % patch:
-            raise ValueError(f"patch must divide the images, {height}x{image_width}, got {patch}")
         if min(depth, heads) < 1 or width < 1 or width % heads:
             raise ValueError(
                 f"depth and heads must be 1 or more, and width a multiple of heads, got {depth}, {heads} and {width}"
             )
+        channels, height, image_width = image_shape
+        if patch < 1 or height % patch or image_width % patch:
+            raise ValueError(f"patch must divide the images, {height}x{image_width}, got {patch}")
         tokens = 2 if distillation_token else 1
         patch_count = height // patch * (image_width // patch)
         self.patches = nn.Conv2d(channels, width, patch, stride=patch)

@@ -33,7 +33,7 @@ def freeze(network: nn.Module, patterns: Sequence[str]) -> None:
     for name, parameter in network.named_parameters():
         if any(_fits(name, pattern) for pattern in patterns):
             parameter.requires_grad_(False)
-    if not any(parameter.requires_grad for parameter in network.parameters()):
+    if patterns and not any(parameter.requires_grad for parameter in network.parameters()):
         raise ValueError(f"must leave layers that train, got {list(patterns)}, which are all")
 
 

@@ -153,7 +153,10 @@ def _tiles(best: Group | None) -> list[tuple[str, str, str]]:
 
 
 def _cost_table(groups: Sequence[Group]) -> dict[str, Any]:
-    """Headings, and rows of cells: the value by which the page sorts, and its text."""
+    """Headings, and rows of cells: the value by which the page sorts, and its text.
+
+    A column of which no row has a value is left out, such as that beside the baseline where no run has one.
+    """
 
     rows = []
     for rank, group in enumerate(groups, 1):
@@ -189,7 +192,13 @@ def _cost_table(groups: Sequence[Group]) -> dict[str, Any]:
         "MACs",
         "than teacher",
     )
-    return {"headings": headings, "rows": rows}
+    shown = [
+        column for column, cells in enumerate(zip(*rows, strict=True)) if any(cell[0] is not None for cell in cells)
+    ]
+    return {
+        "headings": [headings[column] for column in shown],
+        "rows": [[row[column] for column in shown] for row in rows],
+    }
 
 
 def _more_than_baseline(images: float | None, baseline: float | None) -> str:

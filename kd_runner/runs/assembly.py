@@ -60,6 +60,7 @@ from kd_runner.runs.stages.training_switches import (
     check_optimizer,
     check_switches,
     freeze_layers,
+    refuse_no_weights,
     switches_of,
     without_layer_decay,
 )
@@ -169,6 +170,8 @@ def _teacher(settings: Settings, name: str, data: Data) -> nn.Module:
         head = head_name(network, name, splits)  # which is refused where there is none
         if is_headless(settings):
             silence(network, head)
+    if section.is_trained:
+        refuse_no_weights(network, name, section.bare_node["_target_"])
     freeze_layers(network, name, section.freeze)
     return network
 
@@ -176,6 +179,7 @@ def _teacher(settings: Settings, name: str, data: Data) -> nn.Module:
 def _student(settings: Settings, data: Data) -> nn.Module:
     """The student with its first weights; where it is to be quantized, with layers that round."""
     network = _network(settings, STUDENT, settings.student, data)
+    refuse_no_weights(network, STUDENT, settings.student.bare_node["_target_"])
     freeze_layers(network, STUDENT, settings.student.freeze)
     if settings.trainer.quantize and not round_layers(network):
         raise SettingsError(
@@ -190,6 +194,7 @@ def _links(sections: Mapping[str, StudentSettings], settings: Settings, data: Da
     links = []
     for stage, section in sections.items():
         network = _network(settings, stage, section, data)
+        refuse_no_weights(network, stage, section.bare_node["_target_"])
         freeze_layers(network, stage, section.freeze)
         as_student = settings.model_copy(update={"student": section})
         recipe = _recipe(as_student, stage, section)

@@ -27,6 +27,7 @@ from kd_runner.notes import collected_notes, note
 from kd_runner.plain_text import Lines, lines
 from kd_runner.reports import run_page
 from kd_runner.reports.provenance import typed_words
+from kd_runner.reports.stopped_page import remove_stopped_page, write_stopped_page
 from kd_runner.reports.summary import table
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.checks.foresight import note_what_is_foreseen
@@ -39,7 +40,7 @@ from kd_runner.runs.parts import Parts
 from kd_runner.runs.processes.rank_processes import Meeting, shared_run
 from kd_runner.runs.results.budget import budget_of
 from kd_runner.runs.resume.exclusive_run import exclusive_run, is_completed
-from kd_runner.runs.resume.resuming import begin, earlier_result, refuse_other_code
+from kd_runner.runs.resume.resuming import begin, earlier_result, refuse_other_code, say_preparing
 from kd_runner.runs.resume.same_settings import refuse_other_settings
 from kd_runner.runs.resume.spent_seconds import SpentSeconds
 from kd_runner.runs.run_state import RunState
@@ -94,6 +95,8 @@ def run(
         check_folder(settings, folder, content, overrides, written)
         stack.enter_context(exclusive_run(folder, settings.resume is not None))
         check_folder(settings, folder, content, overrides, written)  # another process may have been here in between
+        if settings.resume is not None:
+            say_preparing(folder)
         parts = assemble(settings, companions=companions, process_group=meeting.process_group)
         fingerprint = parts.fingerprint()
         teachers = settings.all_teachers
@@ -156,7 +159,11 @@ def train_and_evaluate(
     logger.track(parts.settings, content)
     state = RunState(SpentSeconds(folder / UNFINISHED / SECONDS))
     result |= {"seconds": state.seconds}  # filled as the run goes, as the notes are
-    with logger.failure_tracked(), failure_written(result, folder, state), refusals_in_one_line():
+    with (
+        logger.failure_tracked(),
+        failure_written(result, folder, state, with_page=not logger.is_of_a_sweep),
+        refusals_in_one_line(),
+    ):
         dashboard.begin(logger, content, typed_words(result), parts.data.splits.several_labels)
         meeting.begin(result["fingerprint"])
         runner = StageRunner(parts, folder, result["fingerprint"], logger, state, companions)
@@ -180,7 +187,9 @@ def look_ahead(parts: Parts, overrides: Sequence[str]) -> Rehearsal:
 def prepare_folder(
     folder: Path, fingerprint: str, settings: dict[str, Any], parts: Parts, overrides: Sequence[str]
 ) -> None:
-    """Write the settings into `folder`, and remove the result of an interrupted attempt, whose notes are noted again.
+    """Write the settings into `folder`, and remove result and page of an attempt that was stopped.
+
+    Its notes are noted again.
 
     Args:
         settings: The settings as plain data, without secrets.
@@ -189,6 +198,7 @@ def prepare_folder(
     for text in texts(atomic.read_json(folder / RESULT).get("notes")):
         note("earlier", text)
     (folder / RESULT).unlink(missing_ok=True)
+    remove_stopped_page(folder)
     folder.mkdir(parents=True, exist_ok=True)
     atomic.write_json(folder / SETTINGS, settings)  # first: it tells a run's folder from any other
     begin(folder, fingerprint, parts.settings, parts.data, parts.networks, overrides)
@@ -256,10 +266,13 @@ def own_views(settings: Settings, data: Data) -> dict[str, dict[str, Any]]:
 
 
 @contextmanager
-def failure_written(result: dict[str, Any], folder: Path, state: RunState) -> Iterator[None]:
+def failure_written(result: dict[str, Any], folder: Path, state: RunState, with_page: bool = True) -> Iterator[None]:
     """Write `result` with the error and its stage if an error or an interruption ends the block.
 
     The result of a completed run stands, which another process may have written where the file system has no locks.
+
+    Args:
+        with_page: True for a page, too, which says how far the run came. The jobs of a sweep are in that of the sweep.
     """
     try:
         yield
@@ -269,10 +282,21 @@ def failure_written(result: dict[str, Any], folder: Path, state: RunState) -> It
         result |= {"error": None if stopped else one_line(error)}
         try:
             if not is_completed(folder):
-                atomic.write_json(folder / RESULT, redaction.masked_data(result))
+                content = redaction.masked_data(result)
+                atomic.write_json(folder / RESULT, content)
+                if with_page:
+                    write_page_of_stopped_run(folder, content)
         except (OSError, RunFailed):  # on a full disk, say, which the error itself tells
             log.info("note      %s could not be written", folder / RESULT)
         raise
+
+
+def write_page_of_stopped_run(folder: Path, result: Mapping[str, Any]) -> None:
+    """Write the page that says how far the run in `folder` came, where that can be done."""
+    try:
+        write_stopped_page(folder, result)
+    except Exception as error:
+        log.info("note      the report could not be written: %s", one_line(error))
 
 
 def finish(result: dict[str, Any], folder: Path, logger: RunLogger, finetuned: int) -> None:

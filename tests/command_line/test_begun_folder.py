@@ -141,6 +141,14 @@ def test_a_run_that_is_made_again_reads_the_images_that_it_read(tmp_path: Path, 
     assert typed.words == [*placed[1:], "dataset.root=pets"]  # which counts from the current folder
 
 
+def test_an_option_typed_behind_again_replaces_a_network_of_ones_own(tmp_path: Path) -> None:
+    words = ["++student._target_=torch.nn.Linear", "++student.width=3", "student.epochs=5", "~student"]
+    folder = str(write_run(tmp_path / "a", words))
+    assert read_again([folder]).words == words
+    assert read_again([folder, "student=mlp"]).words == ["student.epochs=5", "student=mlp"]
+    assert read_again([folder, "~student"]).words == ["student.epochs=5"]
+
+
 def test_the_paths_in_recorded_settings_count_from_where_a_run_was_begun(
     tmp_path: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

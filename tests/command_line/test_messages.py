@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import composed
 from hydra.errors import ConfigCompositionException, HydraException
 
 from kd_runner.command_line.messages import messages_about, one_line_message, say, with_origin
@@ -230,6 +231,24 @@ def test_the_settings_of_a_section_are_listed_where_none_is_near(monkeypatch: py
     assert listing in one_line_message(HydraException("Could not override 'student.qqqq'.\nx"))
     near = one_line_message(HydraException("Could not override 'student.epoch_s'.\nx"))
     assert near == "student.epoch_s: no such setting (did you mean student.epochs?)"
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("~studnt.epochs", "~studnt.epochs: leaves out nothing, as there is no such setting (did you mean student.epo"),
+        ("~plus.at", "~plus.at: leaves out nothing, as there is no such setting"),
+        ("~hydra.foo", "~hydra.foo: leaves out nothing, as there is no such setting"),
+        ("~student.epochs=7", "~student.epochs: must be typed without a value, or with 60, which is there, got 7"),
+        ("~student=mlp", "~student: must be typed without an option, or with the one that is chosen, got mlp"),
+        ("~distillation@plus.at", "~distillation@plus.at: leaves out nothing, as no option is chosen for it"),
+    ],
+)
+def test_a_word_that_leaves_out_nothing(word: str, line: str) -> None:
+    with pytest.raises(HydraException) as caught:
+        composed(word)
+    with messages_about([word]):
+        assert one_line_message(caught.value).startswith(line)
 
 
 @pytest.mark.parametrize("flag", [["--config-dir", "FOLDER"], ["-cd=FOLDER"]])

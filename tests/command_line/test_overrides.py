@@ -16,6 +16,7 @@ from kd_runner.command_line.overrides import (
     is_undecisive,
     replace_options,
     split,
+    without_replaced_targets,
 )
 from kd_runner.config.settings import check
 from kd_runner.errors import SettingsError
@@ -130,6 +131,51 @@ def test_a_target_of_a_group_without_callables_is_no_setting(group: str) -> None
         composed(*words)
     with messages_about(words):
         assert one_line_message(caught.value).startswith(f"{group}._target_: no such setting")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "{_target_: mynets.Net, width: 8},mlp",
+        "mlp,{_target_: a.b, c: {d: [1, 2]}}",
+        "mlp, {epochs: 3}",
+        "choice({a: 1},mlp)",
+    ],
+)
+def test_options_and_callables_in_one_sweep_are_refused(value: str) -> None:
+    for plus in ("", "++"):
+        with pytest.raises(SettingsError, match=r"^student: must be options alone, or \{…\} alone, .*, got ") as caught:
+            expand([f"{plus}student={value}"])
+        assert f"got {value}; make two sweeps, or give" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "student=mlp,cnn",
+        "student={_target_: a.b, c: {d: 1}}",
+        "student={_target_: a.b},{_target_: a.c}",
+        "student={_target_: a.b, name: '},x'}",
+        "student.optimizer={lr: 1},null",
+        "teacher.hidden=[1,2],[3]",
+    ],
+)
+def test_sweeps_of_one_kind_are_none_of_these(word: str) -> None:
+    expand([word])
+
+
+def test_an_option_typed_anew_replaces_a_recorded_target_and_its_arguments() -> None:
+    target = "++student._target_=a.b"
+    shared = ["student.epochs=5", "++student.optimizer.lr=0.1"]
+    recorded = ["teacher=mlp", target, "++student.width=3", "~student.hidden", *shared, "~student"]
+    for typed in ("student=mlp", "student={_target_: a.c}", "~student"):
+        assert without_replaced_targets(recorded, [typed]) == ["teacher=mlp", *shared]
+    for typed in ("student._target_=a.c", "student.width=4", "seed=1"):  # another callable, with the same arguments
+        assert without_replaced_targets(recorded, [typed]) == recorded
+    whole = ["++student={_target_: a.b, width: 3}", "++student.depth=2", "~student"]
+    assert without_replaced_targets(whole, ["student=mlp"]) == []
+    of_an_option = ["student=resnet", "student.depth=8"]
+    assert without_replaced_targets(of_an_option, ["student=mlp"]) == of_an_option
 
 
 def test_a_target_beside_a_typed_option_has_its_arguments() -> None:

@@ -89,6 +89,23 @@ def test_a_value_of_a_sweep_that_is_another_one_is_named(tmp_path: Path) -> None
     assert command_of_folder(words)[:3] == words[:3]
 
 
+def test_the_same_values_of_a_sweep_in_other_digits_are_its_own(tmp_path: Path) -> None:
+    recorded = ["temperature.value=2,4", "optimizer.lr=0.001,1", "student.epochs=60", "teacher.hidden=[1,2]"]
+    recorded += ["distillation.weight=interval(1,8)", "seed=shuffle(0,1)", "~student"]
+    OmegaConf.save(
+        OmegaConf.create({"hydra": {"overrides": {"task": recorded, "hydra": []}}}), tmp_path / "multirun.yaml"
+    )
+    (tmp_path / "sweep.json").write_text("{}")
+    resume = f"resume={tmp_path}"
+    typed = ["temperature.value=2.0,4.0", "optimizer.lr=1e-3,1.0", "student.epochs=60.0", "teacher.hidden=[1,2]"]
+    typed += recorded[4:]
+    assert command_of_folder(["-m", *typed, resume])[:8] == ["-m", *recorded]
+    with pytest.raises(SettingsError, match=r"^temperature.value: was 2,4 when the sweep began, got 2.0,4.5; "):
+        command_of_folder(["-m", "temperature.value=2.0,4.5", *typed[1:], resume])
+    with pytest.raises(SettingsError, match=r"^optimizer.lr: was 0.001,1 when the sweep began, got 0.001,True; "):
+        command_of_folder(["-m", "optimizer.lr=1e-3,true", typed[0], *typed[2:], resume])
+
+
 @pytest.mark.parametrize("flags", [[], ["-m"]])
 @pytest.mark.parametrize("alone", ["alone", "alone, or with hydra.sweeper.trials=… to extend it"])
 def test_a_sweep_with_another_word_is_refused_with_what_goes_on(tmp_path: Path, flags: list[str], alone: str) -> None:

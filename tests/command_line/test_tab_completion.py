@@ -31,6 +31,10 @@ def completed(line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         ("-m seed=0,1 student.fraction=0.1 student.optimizer.lr=0.1 distillation=dk", ["distillation=dkd"]),
         ("distillation=soft,dk", ["distillation=soft,dkd"]),
         ("distillation=[soft,dk", ["distillation=[soft,dkd"]),
+        ("-m 'distillation=[soft,dk", ["distillation=[soft,dkd"]),
+        ('"distillation=dk', ["distillation=dkd"]),
+        ("'temperature.va", ["temperature.value="]),
+        ("'teacher=resnet' teacher.dep", ["teacher.depth="]),
         ("distillation=[soft,dkd] seed=1 -m teacher=resnet teacher.dep", ["teacher.depth="]),
         ("again x temperature.va", ["temperature.value="]),
         ("help temper", ["temperature"]),
@@ -113,3 +117,6 @@ def test_bash_completes(tmp_path: Path) -> None:
     function, words = done.stdout.splitlines()
     assert "-F hydra_bash_completion kd-runner" in function
     assert words.split() == ["distillation.", "distillation="]
+    script = script.replace("kd-runner dist", "kd-runner 'distillation=[soft,dk").replace("=14", "=32")
+    done = subprocess.run([bash, "-c", script], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines()[1] == "distillation=[soft,dkd"

@@ -70,6 +70,8 @@ def test_an_image_folder_without_splits(tmp_path: Path) -> None:
 def test_what_is_wrong_with_a_folder_is_said(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere: it must hold train/CLASS"):
         image_folder(str(tmp_path / "nowhere"), seed=0)
+    with pytest.raises(FileNotFoundError, match=r"no archive .*nowhere\.zip: it must hold train/CLASS"):
+        image_folder(str(tmp_path / "nowhere.zip"), seed=0)
     with pytest.raises(FileNotFoundError, match="no class folders in"):
         image_folder(str(tmp_path), seed=0)
     write_images(tmp_path / "train", {"a": 2, "b": 2})

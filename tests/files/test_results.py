@@ -108,6 +108,27 @@ def test_a_killed_run_of_this_machine_is_not_called_running(tmp_path: Path) -> N
     assert reason(where="another-machine, CPU") == running
 
 
+def test_a_run_that_goes_on_and_trains_nothing_yet_is_called_running(tmp_path: Path) -> None:
+    """It reads its data or rebuilds a cache, which may take longer than any epoch."""
+    (tmp_path / "settings.json").write_text("{}")
+    state = {"stage": "student", "epoch": 3, "epochs": 9, "seconds_per_epoch": 1}
+
+    def reason(**changes: int | bool) -> str:
+        (tmp_path / "now.json").write_text(json.dumps(state | changes))
+        os.utime(tmp_path / "now.json", (time.time() - 3600,) * 2)
+        return find_runs([tmp_path])[1][0].reason
+
+    with lock_where_possible(tmp_path / ".run.lock"):
+        assert reason(preparing=True) == "running: preparing to go on after student epoch 3 of 9"
+        assert reason() == "silent since student epoch 3 of 9"
+        assert reason(epoch=9) == "running: student epoch 9 of 9"  # it reads the test images
+        write_result(tmp_path, status="interrupted")  # of the attempt before
+        assert reason(preparing=True) == "running: preparing to go on after student epoch 3 of 9"
+    assert reason(preparing=True) == "interrupted"
+    (tmp_path / "result.json").unlink()
+    assert reason(preparing=True) == "silent since student epoch 3 of 9"  # it may be on another machine
+
+
 def test_a_run_before_its_first_epoch_is_called_running(tmp_path: Path) -> None:
     """It prepares, or waits for its teacher: there is no now.json yet, and perhaps no settings.json."""
 

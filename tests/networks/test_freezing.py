@@ -30,6 +30,13 @@ def test_refuses_names_that_no_layer_has_and_to_freeze_all() -> None:
         frozen("*")
 
 
+def test_a_network_without_weights_has_none_to_freeze() -> None:
+    """It may be a teacher that is ready; whether it may be trained is asked elsewhere."""
+    freeze(nn.Identity(), [])
+    with pytest.raises(ValueError, match=r"must be names of layers \(\), got 'x'"):
+        freeze(nn.Identity(), ["x"])
+
+
 def test_only_frozen_batch_norms_keep_their_statistics() -> None:
     module = network()
     norms = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]

@@ -41,6 +41,19 @@ def test_a_sweep_without_any_result_has_a_page(sweep: Path) -> None:
     assert "No result yet" in text_of(sweep / "12" / "report.html")
 
 
+def test_a_column_of_the_cost_that_no_row_has_is_left_out(sweep: Path) -> None:
+    """Its cells would all be dashes."""
+    report([sweep], sweep)
+    page = (sweep / "report.html").read_text()
+    assert "compute, × baseline's" not in text_of(page)
+    assert "Compute: multiply-accumulates" not in text_of(page)
+    cost = re.search(r"<h2>Cost</h2>.*?<table.*?</table>", page, re.S)
+    assert cost is not None
+    headings, cells = cost[0].count("<th scope"), [row.count("<td") for row in cost[0].split("<tr>")[2:]]
+    assert cells
+    assert set(cells) == {headings}
+
+
 def test_the_cost_says_what_the_baseline_would_have_had(sweep: Path) -> None:
     for path in sweep.glob("[0-9]*/result.json"):
         result = json.loads(path.read_text())
@@ -50,6 +63,7 @@ def test_the_cost_says_what_the_baseline_would_have_had(sweep: Path) -> None:
     report([sweep], sweep)
     page = text_of(sweep / "report.html")
     assert "compute, × baseline's" in page
+    assert "Compute: multiply-accumulates" in page
     assert "5,000, 2.0 × baseline's 3.2" in page
     line = next(csv.DictReader((sweep / "leaderboard.csv").read_text().splitlines()))
     assert float(line["times_baseline"]) == pytest.approx(3.21)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from kd_runner.evaluation.metrics import classification_metrics
 from kd_runner.notes import collected_notes
 from kd_runner.reports.run_page import read_folder, run_page
 from kd_runner.runs.assembly import assemble
+from kd_runner.runs.image_places import folder_of_images
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.results.further_tests import judged_on_further_tests
 
@@ -52,6 +54,30 @@ def test_metrics_are_those_of_the_same_images_in_the_test_split(
     assert {name: student[name] for name in wanted} == pytest.approx(wanted, rel=1e-5)
     assert 0 <= student["agreement"] <= 1
     assert "agreement" not in found["teacher"][str(tmp_path / "more")]
+
+
+def test_an_archive_is_read_as_the_folder_in_it(
+    settings: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kd_runner.runs.image_places.CACHE", str(tmp_path / "cache"))
+    write_digits(assemble(settings()), tmp_path / "more", count=12)
+    packed = [shutil.make_archive(str(tmp_path / "packed"), kind, tmp_path, "more") for kind in ("zip", "gztar")]
+    for _ in range(2):  # the second time as it was unpacked
+        parts = assemble(settings(f"evaluate.also=[{tmp_path / 'more'},{','.join(packed)}]"))
+        folder, *archives = parts.further_tests.values()
+        assert list(parts.further_tests)[1:] == packed
+        for images in archives:
+            assert images.paths == folder.paths
+            assert images.labels.tolist() == folder.labels.tolist()
+            assert [images[number].tolist() for number in range(12)] == [
+                folder[number].tolist() for number in range(12)
+            ]
+    (tmp_path / "bad.zip").write_bytes(b"no archive")
+    with pytest.raises(SettingsError, match=r"^evaluate\.also: .*bad\.zip cannot be unpacked: "):
+        assemble(settings(f"evaluate.also=[{tmp_path / 'bad.zip'}]"))
+    without_cache = settings("dataset=image_folder", "dataset.root=x", "dataset.cache=null")
+    with pytest.raises(ValueError, match=r"packed\.zip cannot be unpacked where dataset\.cache is null: unpack it"):
+        folder_of_images(Path(packed[0]), without_cache)
 
 
 def test_what_cannot_be_judged_is_refused_before_anything_trains(

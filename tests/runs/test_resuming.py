@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import re
 import sys
 from collections.abc import Callable
@@ -14,8 +15,8 @@ import pytest
 
 from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
-from kd_runner.files.run_folder import BEGUN, RESULT, SETTINGS, UNFINISHED
-from kd_runner.runs.resume.resuming import SOURCES, earlier_result, own_sources
+from kd_runner.files.run_folder import BEGUN, NOW, RESULT, SETTINGS, UNFINISHED
+from kd_runner.runs.resume.resuming import SOURCES, earlier_result, own_sources, say_preparing
 from kd_runner.runs.resume.same_settings import refuse_other_settings
 from kd_runner.runs.run import run
 from kd_runner.training.distiller import Distiller
@@ -36,6 +37,16 @@ def test_settings_that_change_the_result_must_be_alike(tmp_path: Path) -> None:
         refuse_other_settings(tmp_path, settings_with(batch_size=32, seed=1), ["seed=1"])
     with pytest.raises(SettingsError, match=r"student\.depth was not set, is 2; student\.width was 8, is not set$"):
         refuse_other_settings(tmp_path, settings_with(student={"epochs": 3, "depth": 2}))
+
+
+def test_a_run_that_goes_on_says_that_it_prepares(tmp_path: Path) -> None:
+    say_preparing(tmp_path)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / NOW).write_text('{"stage": "student", "epoch": 3, "where": "another-machine, CPU"}')
+    say_preparing(tmp_path)
+    state = json.loads((tmp_path / NOW).read_text())
+    place = f"{platform.node()}, preparing"
+    assert state == {"stage": "student", "epoch": 3, "where": place, "preparing": True}
 
 
 def test_a_completed_run_stands_and_other_data_are_refused(tmp_path: Path) -> None:

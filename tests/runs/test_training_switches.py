@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import composed
 from omegaconf import OmegaConf
 
@@ -19,6 +20,7 @@ from kd_runner.runs.assembly import assemble
 from kd_runner.runs.data import read_data
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.stages.labels_only import ingredients
+from kd_runner.runs.stages.training_switches import refuse_no_weights
 from kd_runner.training.label_loss import weights_of_classes
 from kd_runner.training.switches import Switches
 
@@ -132,6 +134,13 @@ def test_stages_have_their_own_layer_decay_and_frozen_layers(parts: Callable[...
         ),
         (["student.freeze=[conv]"], "student.freeze: must be names of layers (0, 1, 4, 5, 9), got 'conv'"),
         (["teacher.freeze=['*']"], "teacher.freeze: must leave layers that train, got ['*'], which are all"),
+        *(
+            (
+                [f"{role}._target_=torch.nn.Identity", *freeze],
+                f"{role}._target_: must be a network with weights that train, torch.nn.Identity has none",
+            )
+            for role, freeze in (("student", []), ("student", ["student.freeze=[x]"]), ("teacher", []))
+        ),
         (["optimizer.layer_decay=2"], "optimizer.layer_decay: must be a number above 0 and at most 1, got 2"),
         (
             ["finetune.optimizer={layer_decay: 0}"],
@@ -151,6 +160,14 @@ def test_what_cannot_work_is_refused_in_one_line(words: list[str], message: str,
         parts(*words)
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
+
+
+def test_weights_that_are_all_frozen_are_none_that_train() -> None:
+    frozen = torch.nn.Linear(2, 2).requires_grad_(False)
+    with pytest.raises(SettingsError, match=r"^student\._target_: .*, a\.b has none but frozen ones \(requires_grad="):
+        refuse_no_weights(frozen, "student", "a.b")
+    frozen.bias.requires_grad_(True)
+    refuse_no_weights(frozen, "student", "a.b")
 
 
 def test_a_class_with_a_weight_and_with_images_is_enough(parts: Callable[..., Parts]) -> None:

@@ -19,6 +19,7 @@ from kd_runner.command_line.used_folder import RefuseUsedFolder
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic, contents
 from kd_runner.files.folder_checks import refuse_no_run, refuse_other_contents, refuse_output_subdir, refuse_used_folder
+from kd_runner.files.written_pages import MARKS
 from kd_runner.reports.replaceable import refuse_another_page, refuse_another_table
 from kd_runner.reports.report_arguments import write_page
 from kd_runner.runs.run import run
@@ -79,6 +80,7 @@ def test_a_run_that_was_stopped_early_may_go_on(tmp_path: Path) -> None:
     put(tmp_path, ".hydra/overrides.yaml", "kd-runner.log", "unfinished/begun.json", ".DS_Store")
     (tmp_path / f".settings.json.{'0' * 32}.unfinished").touch()
     atomic.write_json(tmp_path / "result.json", {"status": "interrupted"})
+    (tmp_path / "report.html").write_bytes(MARKS[0])
     refuse_no_run(tmp_path)
     refuse_no_run(tmp_path / "nowhere")
 

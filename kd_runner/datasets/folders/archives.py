@@ -30,6 +30,13 @@ def is_archive(path: Path) -> bool:
     return path.is_file() and path.name.lower().endswith(SUFFIXES)
 
 
+def nothing_at(path: Path) -> str:
+    """The line about a path at which there is nothing, which names the kind of thing that its name stands for."""
+    is_named_archive = path.name.lower().endswith(SUFFIXES)
+    kind = "archive" if is_named_archive else "file or folder" if path.suffix else "folder"
+    return f"no {kind} {path.resolve()}"
+
+
 def unpack(archive: Path, cache: Path) -> Path:
     """The folder under `cache` with the files of `archive`; unpacked now if no job has done it before.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from kd_runner.datasets.folders.archives import nothing_at
 from kd_runner.datasets.folders.split_folders import split_called
 from kd_runner.datasets.folders.tree import Contents, contents_of, decoded_name, name_in_list
 from kd_runner.datasets.inspection.survey import count, list_of_names, note_left_out
@@ -59,8 +60,7 @@ def labelled_folder(root: Path, classes: Sequence[str], name: Path | None = None
     """
     if not root.is_dir():
         is_file = root.exists()
-        must = f"must be a folder of class folders, got the file {root}" if is_file else f"no folder {root.resolve()}"
-        raise SettingsError(must)
+        raise SettingsError(f"must be a folder of class folders, got the file {root}" if is_file else nothing_at(root))
     try:
         everything = contents_of(root)
     except ValueError as error:

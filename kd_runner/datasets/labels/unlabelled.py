@@ -16,6 +16,7 @@ from kd_runner.datasets.decoding.conversions import note_conversions
 from kd_runner.datasets.decoding.files import ImageFiles, PixelSettings
 from kd_runner.datasets.decoding.image_cache import count_conversions, decode_all
 from kd_runner.datasets.decoding.image_file import MAX_PIXELS, SUFFIXES
+from kd_runner.datasets.folders.archives import SUFFIXES as ARCHIVES
 from kd_runner.datasets.folders.tree import contents_of
 from kd_runner.datasets.inspection.survey import note_left_out
 from kd_runner.datasets.inspection.unreadable import (
@@ -125,7 +126,9 @@ def unlabelled_folder(
     """
     channels, height, width = image_shape
     if not root.is_dir():
-        raise ValueError(f"must be a folder of images, got {root}, which is none")
+        raise ValueError(
+            f"must be a folder of images, or an archive ({', '.join(ARCHIVES)}), got {root}, which is none"
+        )
     if channels not in COLORS:
         raise ValueError(f"must be null for images of {channels} channels, which no picture has, got {root}")
     contents = contents_of(root)

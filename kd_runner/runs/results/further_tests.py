@@ -1,4 +1,4 @@
-"""More test images than those of the data set: folders that `evaluate.also` names."""
+"""More test images than those of the data set: folders, or archives of these, that `evaluate.also` names."""
 
 from __future__ import annotations
 
@@ -29,33 +29,36 @@ from kd_runner.input_pipeline.sources import source_of
 from kd_runner.input_pipeline.view import View
 from kd_runner.notes import note
 from kd_runner.runs.data import Data
+from kd_runner.runs.image_places import folder_of_images
 
 KEY = "evaluate.also"
 MOST_BYTES = 2**28  # of images that are decoded at once; more are read from their files by worker processes
 
 
 def further_tests(settings: Settings, splits: Splits, view: View) -> dict[str, ImageFiles]:
-    """The images of the folders, by their paths as they were typed, read as the data set's own images are.
+    """The images of the folders and archives, by their paths as typed, read as the data set's own images are.
 
     Notes say which classes a folder lacks, and which of its folders are no class.
 
     Raises:
-        SettingsError: no such folder, no class of the data set in it, or a first image that cannot be read.
+        SettingsError: no such folder, an archive that is refused, no class of the data set in it, or a first image that
+            cannot be read.
     """
-    return {path: _images(Path(path).expanduser(), splits, view) for path in settings.evaluate.also}
+    return {path: _images(Path(path).expanduser(), settings, splits, view) for path in settings.evaluate.also}
 
 
-def _images(root: Path, splits: Splits, view: View) -> ImageFiles:
+def _images(root: Path, settings: Settings, splits: Splits, view: View) -> ImageFiles:
     classes = [str(name) for name in splits.classes]
     mean, std = view.mean.tolist(), view.std.tolist()
     try:
         image_input = input_of_images(splits.image_shape, classes, mean, std, splits.pixels)
         pixels = image_input.pixel_settings(splits.pixels.max_pixels if splits.pixels else MAX_PIXELS)
-        content = labelled_folder(root, classes)
+        folder = folder_of_images(root, settings)
+        content = labelled_folder(folder, classes, None if folder == root else root)
         paths = [str(path.relative_to(content.folder)) for path in content.paths]
         files = ImageFiles(content.folder, paths, torch.tensor(content.labels), pixels)
         files[0]  # a run of hours must not end at a folder that nobody can read
-        note_conversions(count_conversions(files, None), len(files), pixels.ground, pixels.white, content.folder)
+        note_conversions(count_conversions(files, None), len(files), pixels.ground, pixels.white, content.shown_folder)
     except (ValueError, SettingsError) as error:
         raise SettingsError(f"{KEY}: {error}") from None
     return files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,11 +16,12 @@ from kd_runner.config.build import source_digest
 from kd_runner.config.door import find_target
 from kd_runner.config.field_types import Node
 from kd_runner.config.settings import Settings
-from kd_runner.errors import SettingsError
+from kd_runner.errors import RunFailed, SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.contents import STATE
 from kd_runner.files.recorded_words import OVERRIDES
-from kd_runner.files.run_folder import BEGUN, RESULT, UNFINISHED
+from kd_runner.files.results import PREPARING
+from kd_runner.files.run_folder import BEGUN, NOW, RESULT, UNFINISHED
 from kd_runner.runs.data import Data
 from kd_runner.runs.processes.thread_count import choose_threads
 
@@ -56,6 +58,15 @@ def earlier_result(
                 f"fingerprint was {content['fingerprint']}, is {fingerprint}"
             )
     return content if content.get("status") == "completed" else None
+
+
+def say_preparing(folder: Path) -> None:
+    """Have those who watch the run in `folder` know that it goes on, and trains nothing until its data are read."""
+    state = atomic.read_json(folder / NOW)
+    if state:
+        state |= {PREPARING: True, "where": f"{platform.node()}, preparing"}
+        with suppress(OSError, RunFailed):  # on a full disk, say: no run ends for that
+            atomic.write_json(folder / NOW, state, indent=None, survives_power_cut=False)
 
 
 def begin(

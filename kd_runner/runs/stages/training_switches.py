@@ -155,6 +155,19 @@ def check_class_weights(settings: Settings, data: Data) -> None:
         )
 
 
+def refuse_no_weights(network: nn.Module, role: str, target: str) -> None:
+    """Raise SettingsError where a network that is to be trained has nothing that can learn.
+
+    Args:
+        target: The network's `_target_`.
+    """
+    parameters = list(network.parameters())
+    if any(parameter.requires_grad for parameter in parameters):
+        return
+    kind = "none but frozen ones (requires_grad=False)" if parameters else "none"
+    raise SettingsError(f"{role}._target_: must be a network with weights that train, {target} has {kind}")
+
+
 def freeze_layers(network: nn.Module, role: str, patterns: Sequence[str]) -> None:
     """Freeze the layers of a role's network.
 

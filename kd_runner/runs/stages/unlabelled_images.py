@@ -16,6 +16,7 @@ from kd_runner.datasets.labels.unlabelled import TransferSet, join_images, trans
 from kd_runner.datasets.splits import Images, Split, Splits
 from kd_runner.errors import SettingsError
 from kd_runner.randomness import derived_seed
+from kd_runner.runs.image_places import folder_of_images
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,8 @@ def unlabelled_images(settings: Settings, splits: Splits) -> Images:
     cache = Path(node["cache"]).expanduser() if node.get("cache") else None
     in_memory, skip = isinstance(splits.train, Split), node.get("on_bad_image") == "skip"
     try:
-        return unlabelled_folder(Path(name).expanduser(), splits.image_shape, splits.pixels, in_memory, cache, skip)
+        root = folder_of_images(Path(name).expanduser(), settings)
+        return unlabelled_folder(root, splits.image_shape, splits.pixels, in_memory, cache, skip)
     except ValueError as error:
         raise SettingsError(f"dataset.unlabelled: {error}{way_around(str(error), node)}") from error
 

@@ -97,5 +97,11 @@ def test_no_folder(tmp_path: Path) -> None:
     (tmp_path / "x.png").touch()
     with pytest.raises(SettingsError, match=r"must be a folder of class folders, got the file"):
         read(tmp_path / "x.png")
-    with pytest.raises(SettingsError, match=r"no folder .*nothing"):
-        read(tmp_path / "nothing")
+    for name, line in (
+        ("nothing", r"^no folder .*/nothing$"),
+        ("nothing.zip", r"^no archive .*/nothing\.zip$"),
+        ("nothing.TAR.gz", r"^no archive .*/nothing\.TAR\.gz$"),
+        ("nothing.7z", r"^no file or folder .*/nothing\.7z$"),
+    ):
+        with pytest.raises(SettingsError, match=line):
+            read(tmp_path / name)

@@ -1,0 +1,24 @@
+"""The folders of images that settings name beside the data set, also where they are archives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kd_runner.config.settings import Settings
+from kd_runner.datasets.folders.archives import is_archive, unpack
+
+CACHE = "~/.cache/kd_runner/decoded"  # for data sets that have no folder for decoded images
+
+
+def folder_of_images(path: Path, settings: Settings) -> Path:
+    """The folder at `path`; of an archive, the folder that its files were unpacked in, beside the decoded images.
+
+    Raises:
+        ValueError: the archive is refused or cannot be read, or `dataset.cache` is null.
+    """
+    if not is_archive(path):
+        return path
+    cache = settings.dataset.node.get("cache", CACHE)
+    if cache is None:
+        raise ValueError(f"{path} cannot be unpacked where dataset.cache is null: unpack it, or name a folder there")
+    return unpack(path, Path(cache).expanduser())
