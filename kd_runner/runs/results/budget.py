@@ -1,9 +1,9 @@
 """The budget of each stage: the images that passed through its networks, and the multiply-accumulates of that.
 
-Everything follows from the settings and from what the modes declare to need. tests/runs/test_budget.py counts the same
-with hooks, for every mode. Counted is what the recipe asks for: outputs of a teacher that are found in a cache, or that
-several students share, count as if they had been computed, so that a training has the same budget everywhere. So do
-images that are made from the teacher, which the student's budget has.
+Everything follows from the settings and from what the modes declare to need. tests/runs/results/test_budget.py counts
+the same with hooks, for every mode. Counted is what the recipe asks for: outputs of a teacher that are found in a
+cache, or that several students share, count as if they had been computed, so that a training has the same budget
+everywhere. So do images that are made from the teacher, which the student's budget has.
 
 Not counted are the few images that are looked at before a stage trains (rehearsal, folding of batch norms) and the
 evaluation of networks that have been trained.
