@@ -93,7 +93,7 @@ def batch_sizes(images: int, batch_size: int) -> Counter[int]:
 
 @dataclass(frozen=True)
 class StageLength:
-    """How long a stage trains.
+    """The length of a stage's training.
 
     Args:
         epochs: The number of epochs that were planned.
@@ -127,7 +127,7 @@ class StageLength:
 
 @dataclass(frozen=True)
 class StudentStep:
-    """What each step of a student beside a teacher asks for.
+    """The passes that each step of a student beside a teacher takes.
 
     Args:
         by_loss: True where the gradient of each of two losses is computed by itself.
