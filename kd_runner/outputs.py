@@ -183,7 +183,7 @@ class AdapterExample:
         return map_pairs(self.student, self.teacher)
 
     def width_adapters(self, least: int = 1) -> nn.ModuleList:
-        """For each pair of layers, a 1x1 convolution from the student's channels to the teacher's, or the identity.
+        """A 1x1 convolution for each pair of layers, from the student's channels to the teacher's, or the identity.
 
         The identity is for pairs of equal width.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -13,6 +14,11 @@ from torch import Tensor, nn
 def precise(values: Tensor) -> Tensor:
     """`values` in float32; float64, in which a rehearsal looks at gradients, stays as it is."""
     return values if values.dtype == torch.float64 else values.float()
+
+
+def sum_of(tensors: Iterable[Tensor]) -> Tensor:
+    """The sum of one tensor or more."""
+    return functools.reduce(torch.add, tensors)
 
 
 # The reason why no mode takes the standardized logits of two classes, for messages.

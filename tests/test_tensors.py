@@ -21,6 +21,7 @@ from kd_runner.tensors import (
     precise,
     same_size,
     standardize,
+    sum_of,
     unit,
     vectors,
 )
@@ -104,3 +105,8 @@ def test_each_module_of_a_network_comes_back_to_its_own_mode() -> None:
     with pytest.raises(RuntimeError, match="shapes"), evaluation_mode(network):
         network(torch.zeros(1, 3))
     assert (network.training, network[0].training, network[1].training) == (True, True, False)
+
+
+def test_a_sum_takes_whatever_can_be_gone_through() -> None:
+    assert sum_of(iter([torch.tensor([1.0]), torch.tensor([3.0])])).item() == 4.0
+    assert sum_of([torch.tensor(2.0)]).item() == 2.0

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from hydra.core.override_parser.types import ChoiceSweep, QuotedString
 
 from kd_runner.command_line.option_files import option_settings
-from kd_runner.command_line.quoted_values import quoted
+from kd_runner.command_line.quoted_values import quoted_text
 from kd_runner.command_line.typed_words import parse_overrides
 from kd_runner.config.conf_dir import CONF_DIR
 from kd_runner.config.fingerprint import names_a_place
@@ -25,7 +25,7 @@ STORE = "store"
 
 
 class Begun(NamedTuple):
-    """Where a run or a sweep was begun.
+    """The folder where a run or a sweep was begun, as far as it is known.
 
     Args:
         folder: The folder that was the current one; None where no record says it.
@@ -52,7 +52,7 @@ def place_words(words: Sequence[str], folder: Path, typed_keys: Iterable[str]) -
     placed = [placed_word(word, here if _key(word) in typed else begun) for word in words]
     store = _recorded_store(folder)
     if STORE not in map(_key, words) and _may_be_placed(store):
-        placed.append(f"{STORE}={_quoted(store, begun)}")
+        placed.append(f"{STORE}={_quoted_path(store, begun)}")
     return placed
 
 
@@ -99,7 +99,7 @@ def place_remark(folder: Path, typed_keys: Iterable[str]) -> str | None:
 
 
 def begun_in(folder: Path) -> Begun:
-    """Where the run or the sweep in `folder` was begun, as Hydra recorded it."""
+    """The folder where the run or the sweep in `folder` was begun, as Hydra recorded it."""
     record, place = _record(folder)
     try:
         hydra = read_yaml(record)["hydra"]
@@ -148,7 +148,7 @@ def placed_word(word: str, begun: Path, is_compared: bool = False) -> str:
     if not all(text is None or isinstance(text, str) for text in texts):
         return word
     placed = [
-        _quoted(text, begun) if _may_be_placed(text) and (is_compared or not Path(text).is_absolute()) else written
+        _quoted_path(text, begun) if _may_be_placed(text) and (is_compared or not Path(text).is_absolute()) else written
         for text, written in _written(texts, paths)
     ]
     return f"{key}=[{','.join(placed)}]" if isinstance(value, list) else f"{key}={','.join(placed)}"
@@ -165,9 +165,9 @@ def _may_be_placed(path: Any) -> bool:
     return isinstance(path, str) and bool(path) and not path.startswith("~") and MASK not in path and "${" not in path
 
 
-def _quoted(path: str, begun: Path) -> str:
+def _quoted_path(path: str, begun: Path) -> str:
     """The path below `begun`, in quotes for Hydra."""
-    return quoted(str(begun / path))
+    return quoted_text(str(begun / path))
 
 
 def _recorded_store(folder: Path) -> Any:

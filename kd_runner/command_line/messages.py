@@ -31,7 +31,7 @@ from kd_runner.command_line.option_files import (
 )
 from kd_runner.command_line.overrides import group_of_target
 from kd_runner.command_line.own_folder import config_dirs
-from kd_runner.command_line.quoted_values import quoted, quoted_word
+from kd_runner.command_line.quoted_values import quoted_text, quoted_word
 from kd_runner.command_line.sweep_words import NOT_SWEPT, meant_sweep, not_swept, sweep_inside
 from kd_runner.config.conf_dir import CONF_DIR, NAMED
 from kd_runner.foreign_words import answer_for, number_for, option_for
@@ -163,7 +163,7 @@ def _several_values(key: str, values: str) -> str:
     if not _is_number(default):
         listed = f"{key}=[{values}]"
         listed = listed if re.fullmatch(r"[\w.,/+-]*", values, re.ASCII) else shlex.quote(listed)
-        remedies += [f"a list is {listed}", f"a text {shlex.quote(f'{key}={quoted(values)}')}"]
+        remedies += [f"a list is {listed}", f"a text {shlex.quote(f'{key}={quoted_text(values)}')}"]
     return f"{key}: must be one value, got {values}; {', '.join(remedies)}"
 
 

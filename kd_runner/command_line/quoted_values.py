@@ -20,7 +20,7 @@ CALL = re.compile(r"\w+\(")  # a sweep such as choice(…)
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")
 
 
-def quoted(text: str) -> str:
+def quoted_text(text: str) -> str:
     """The text in double quotes, as Hydra reads it."""
     return QuotedString(text=text, quote=Quote.double).with_quotes()
 
@@ -44,11 +44,11 @@ def with_quotes(word: str) -> str:
             is_one = is_path and not all(map(_is_there, parts))
         else:
             is_one = read != value and (is_path or isinstance(read, str))
-        return f"{key}={quoted(value)}" if is_there and is_one else word
+        return f"{key}={quoted_text(value)}" if is_there and is_one else word
     if value != value.strip() and not is_there:
         return word
     if is_there or (is_path and len(parts) == 1 and value[0] not in "[{" and not CALL.match(value)):
-        return f"{key}={quoted(value)}"
+        return f"{key}={quoted_text(value)}"
     return f"{key}={_with_quoted_parts(value)}" if all(_is_text(part) or _is_there(part) for part in parts) else word
 
 
@@ -58,14 +58,14 @@ def quoted_word(word: str) -> str | None:
     is_list = _is_in_brackets(value)
     if not is_setting or not KEY.fullmatch(key) or CALL.match(value) or (value[:1] in ("[", "{") and not is_list):
         return None
-    typed = f"{key}={_with_quoted_parts(value) if is_list else quoted(value)}"
+    typed = f"{key}={_with_quoted_parts(value) if is_list else quoted_text(value)}"
     return None if _read(typed) is None else typed
 
 
 def _with_quoted_parts(value: str) -> str:
     """The list, or the values of a sweep, with those parts in quotes that Hydra does not take bare."""
     texts = [part.strip() for part in _without_brackets(value).split(",")]
-    parts = [text if _read(f"key={text}") is not None else quoted(text) for text in texts]
+    parts = [text if _read(f"key={text}") is not None else quoted_text(text) for text in texts]
     return f"[{','.join(parts)}]" if _is_in_brackets(value) else ",".join(parts)
 
 

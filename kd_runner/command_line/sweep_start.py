@@ -49,7 +49,7 @@ class SweepStart:
             note("settings", line)
 
     @contextmanager
-    def recorded(self) -> Iterator[None]:
+    def record(self) -> Iterator[None]:
         """Record in the folder how the sweep was started that runs in this block, unless the block refuses it.
 
         A sweep that goes on keeps the folder that it was begun in, from which its relative paths count.

@@ -70,7 +70,7 @@ def _beginning(words: Sequence[str], current: str) -> list[str]:
 
 
 def _of_hydra(before: Sequence[str], current: str, ask_hydra: Callable[[], None]) -> list[str]:
-    """What Hydra knows to go on with, of settings and options; the last of several options is completed.
+    """The settings and options that Hydra knows to go on with; the last of several options is completed.
 
     Args:
         before: The words in front of the current one.
@@ -108,7 +108,7 @@ def print_completions(words: Sequence[str], ask_hydra: Callable[[], None]) -> No
 
     Args:
         words: The command, as in `asks_for_completions`.
-        ask_hydra: As in `completions`.
+        ask_hydra: The same as for `completions`.
     """
     line, point = os.environ.get(LINE, ""), os.environ.get(POINT, "")
     if point.isdecimal():

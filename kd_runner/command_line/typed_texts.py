@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from kd_runner.command_line.quoted_values import quoted, with_quotes
+from kd_runner.command_line.quoted_values import quoted_text, with_quotes
 
 HOME = re.compile(r"(?P<before>(?:=|,|\[|file://)\s*)(?P<quote>['\"]?)~(?=[/,\]'\"]|$)")
 PLAIN = re.compile(r"[\w/.+-]*")  # a path that Hydra reads without quotes
@@ -33,7 +33,7 @@ def _quote(value: str) -> str:
     """A text in quotes, unless it has quotes already or is nothing at all."""
     if value in ("", "null") or re.fullmatch(r"(['\"]).*\1", value, re.DOTALL):
         return value
-    return quoted(value)
+    return quoted_text(value)
 
 
 def _list(value: str) -> str:

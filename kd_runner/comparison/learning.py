@@ -1,4 +1,4 @@
-"""Whether networks have learned at all, by their results: where two have not, their difference says nothing."""
+"""A look at whether networks have learned at all: where two have not, their difference says nothing."""
 
 from __future__ import annotations
 

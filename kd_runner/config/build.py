@@ -151,7 +151,7 @@ def _argument(
         return build(value, key, trust, groups, **offered)
     if isinstance(value, dict) and value and all(map(_is_node, value.values())):
         return {name: build(node, f"{key}.{name}", trust, groups, **offered) for name, node in value.items()}
-    return converted(value, hint, key)
+    return convert_value(value, hint, key)
 
 
 def _is_node(value: Any) -> bool:
@@ -198,7 +198,7 @@ def hints_of_callable(target: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
-def converted(value: Any, hint: Any, key: str) -> Any:
+def convert_value(value: Any, hint: Any, key: str) -> Any:
     """`value` as its annotation wants it; as it is where the annotation is none or cannot be checked.
 
     pydantic reads it as strict JSON: a list may stand for a tuple and a whole number for a real one, and text for what

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from kd_runner.config.build import ARGUMENT_RANGES, build, converted, refusal
+from kd_runner.config.build import ARGUMENT_RANGES, build, convert_value, refusal
 from kd_runner.config.door import check_plain_values
 from kd_runner.config.field_types import Node
 from kd_runner.config.settings import Settings
@@ -57,7 +57,7 @@ def _parts(settings: Settings) -> Iterator[tuple[str, Node]]:
 def _check_values(node: Node, target: str, key: str) -> None:
     hints = hints_of(target)
     arguments = {
-        name: converted(value, hints[name], f"{key}.{name}")
+        name: convert_value(value, hints[name], f"{key}.{name}")
         for name, value in node.items()
         if name in hints and not isinstance(value, dict)
     }

@@ -190,7 +190,7 @@ def _judge(predictors: Mapping[str, Predictor], arguments: argparse.Namespace) -
     Raises:
         SettingsError: there are none, or they are not for these networks.
     """
-    from kd_runner.deploy.given_archive import unpacked
+    from kd_runner.deploy.given_archive import unpacked_folder
     from kd_runner.deploy.logits_on_images import judged_on_folder, judged_on_own_test
 
     size, workers = arguments.batch_size, arguments.workers
@@ -201,7 +201,7 @@ def _judge(predictors: Mapping[str, Predictor], arguments: argparse.Namespace) -
             raise SettingsError(f"{arguments.model} is in no folder of a run: name the pictures to evaluate on")
         return judged_on_own_test(predictors, folder, arguments.trust, arguments.root, size, workers)
     name = network_to_describe(predictors)
-    with unpacked(arguments.data.expanduser()) as place:
+    with unpacked_folder(arguments.data.expanduser()) as place:
         data = _labelled_pictures(predictors, name, arguments, place)
         with progress(len(data.paths)) as advance:
             judged = judged_on_folder(predictors, name, data, size, workers, advance)

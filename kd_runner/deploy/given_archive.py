@@ -12,7 +12,7 @@ from kd_runner.errors import SettingsError
 
 
 @contextmanager
-def unpacked(path: Path) -> Iterator[Path]:
+def unpacked_folder(path: Path) -> Iterator[Path]:
     """The folder with all files of an archive, deleted after the block; `path` itself where it is no archive.
 
     Raises:

@@ -155,7 +155,7 @@ class PictureFile(NamedTuple):
     """A file to predict.
 
     Args:
-        path: Where it lies.
+        path: The file on disk.
         name: Its name in messages and results; of a picture in an archive, the archive's and the one inside it.
     """
 
@@ -174,11 +174,11 @@ def picture_files(names: Sequence[Path], opened: ExitStack) -> list[PictureFile]
     """
     from kd_runner.datasets.folders.tree import decoded_name
     from kd_runner.datasets.tables.table_file import is_table_name
-    from kd_runner.deploy.given_archive import unpacked
+    from kd_runner.deploy.given_archive import unpacked_folder
 
     files: list[PictureFile] = []
     for path in (path.expanduser() for path in names):
-        place = opened.enter_context(unpacked(path))
+        place = opened.enter_context(unpacked_folder(path))
         if place.is_dir():
             images = _pictures_in(place, path)
             files += [PictureFile(place / image, decoded_name(str(path / image))) for image in images]

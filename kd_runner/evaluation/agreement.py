@@ -1,4 +1,4 @@
-"""How often two networks say the same (agreement: Stanton et al. 2021, arXiv:2106.05945)."""
+"""The agreement of two networks: how often both say the same (Stanton et al. 2021, arXiv:2106.05945)."""
 
 from __future__ import annotations
 

@@ -29,11 +29,11 @@ def certainty_of(result: Mapping[str, Any]) -> str:
     unlearned = neither_has_learned(group)
     if gain.p is None or gain.low is None or gain.high is None:
         if unlearned:
-            return f"{_capitalized(guessing_in_words(group))}."
+            return f"{_capitalize(guessing_in_words(group))}."
         return f"Nothing says how sure that is.{more}"
     tested = f"95 % {interval_in_words(gain.low, gain.high)} points, p = {gain.p:.2g} by McNemar's test"
     if unlearned:
-        return f"{_capitalized(guessing_in_words(group))} (the difference: {tested})."
+        return f"{_capitalize(guessing_in_words(group))} (the difference: {tested})."
     if gain.p >= SURE:
         return f"That is no sure difference: {tested}.{more}"
     kind = "gain" if gain.mean > 0 else "loss"
@@ -52,7 +52,7 @@ def unlearned_sentence(result: Mapping[str, Any]) -> str:
     )
 
 
-def _capitalized(text: str) -> str:
+def _capitalize(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}"
 
 

@@ -382,7 +382,7 @@ def _first_keys(keys: Sequence[str]) -> str:
 
 
 def _state_of_begun(folder: Path) -> str:
-    """What is known of a run or a sweep that has begun and has no settings or list of jobs yet."""
+    """The state of a run or a sweep that has begun and has no settings or list of jobs yet."""
     if is_at_work(folder):
         return f"its run is {BEFORE_EPOCHS}"
     if is_at_work(folder, LOCK):

@@ -243,7 +243,7 @@ def more_of_data(settings: Settings, data: Data) -> dict[str, int]:
     if settings.folds is not None and settings.fold is not None:
         record |= {"folds": settings.folds, "fold": settings.fold}
     if data.transfer is not None:
-        record["unlabelled" if settings.data_free is None else "made"] = data.transfer.unlabelled
+        record["unlabelled" if settings.data_free is None else "made"] = data.transfer.unlabelled_count
     if data.largest_input is not None:
         record["evaluation_batch"] = data.evaluation_batch
     return record

@@ -42,7 +42,7 @@ def run_grid_command(
     with folder_goes_where_refused(start.folder), exclusive_folder(start.folder, start.is_resumed), collected_notes():
         start.note_words(idle_launcher_words(start.invocation.typed_words, start.config.hydra.launcher))
         refuse_other_grid(start.folder, combinations, start.is_resumed)
-        with start.recorded():
+        with start.record():
             returns = launch()
         write_leaderboard(start.folder)
     values = [job_return._return_value for job_return in returns]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kd_runner.command_line.quoted_values import quoted
+from kd_runner.command_line.quoted_values import quoted_text
 from kd_runner.files import atomic
 from kd_runner.files.contents import is_link
 from kd_runner.files.run_folder import CHECKED, NETWORKS, RESULT
@@ -98,7 +98,7 @@ def training_tasks(
 def task_of(job: Job, training: Mapping[str, Task], flags: Sequence[str]) -> Task:
     """The job as a command of its own, which waits for the training tasks that serve it."""
     words = [*flags, *job.overrides]
-    folder = quoted(str(job.folder))
+    folder = quoted_text(str(job.folder))
     needed = [task for task in training.values() if job.number in task.serves]
     first, again = [*words, f"hydra.run.dir={folder}", WITHOUT_RECORD], [*words, f"resume={folder}"]
     return Task(job.name, job.folder, first, again, after=needed, variables={**job.variables, **typed_variable()})

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from kd_runner.clock import run_seconds
 from kd_runner.errors import LossNotFinite
-from kd_runner.files.scores import KEPT
 from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import TrainingBatches
 from kd_runner.input_pipeline.step_plan import WHOLE, PartOfStep
@@ -24,13 +23,16 @@ from kd_runner.networks.observed import Observed
 from kd_runner.outputs import Outputs
 from kd_runner.process_group import SINGLE_PROCESS
 from kd_runner.randomness import derived_seed
+from kd_runner.tensors import sum_of
 from kd_runner.training.attack import Attacker, label_losses
 from kd_runner.training.averaging import WeightAverage
 from kd_runner.training.batch_norms import SharedBatchNorms
-from kd_runner.training.best import Best, better_of, copy_of_weights
+from kd_runner.training.best import Best
+from kd_runner.training.chosen_epochs import ChosenEpochs
 from kd_runner.training.epoch_metrics import EpochMetrics, StepRecord
 from kd_runner.training.label_kinds import kind_of
 from kd_runner.training.layer_rates import groups_by_layer, scale_rates
+from kd_runner.training.mixed_labels import label_loss_of
 from kd_runner.training.precision import Mixed
 from kd_runner.training.pruning import Pruner
 from kd_runner.training.recipe import Recipe
@@ -55,9 +57,7 @@ class Classifier(LightningModule):
         self.label_kind = kind_of(batches.labels)
         self.label_loss = self.label_kind.label_loss(recipe, batches)
         self.step = 0
-        self.best: Best | None = None  # of the epochs after which nothing is left to prune
-        self.kept: tuple[int, dict[str, Tensor]] | None = None  # number and weights of the epoch that stopping keeps
-        self.stopped: str | None = None  # the reason why the stage has stopped early
+        self.chosen = ChosenEpochs(stage, self.network, batches, recipe)
         self.metrics: dict[str, float] = {}  # the last epoch's
         self.history: list[dict[str, float]] = []  # the logged metrics of each epoch
         self.seconds_before = 0.0  # seconds of training before an interruption
@@ -86,6 +86,16 @@ class Classifier(LightningModule):
         return self._first_epoch + self.current_epoch
 
     @property
+    def best(self) -> Best | None:
+        """The best epoch so far."""
+        return self.chosen.best
+
+    @property
+    def stopped(self) -> str | None:
+        """The reason why the stage has stopped early; None where it has not."""
+        return self.chosen.stopped
+
+    @property
     def epochs_left(self) -> int:
         return 0 if self.stopped else self.recipe.epochs - self._first_epoch
 
@@ -100,7 +110,7 @@ class Classifier(LightningModule):
             "metrics": self.metrics,
             "history": self.history,
         }
-        state |= {"kept": self.kept} if self.kept else {}
+        state |= {"kept": self.chosen.kept} if self.chosen.kept else {}
         state |= {"averaged": self.average.state()} if self.average else {}
         return state | ({"pruned": self._pruner.state()} if self._pruner else {})
 
@@ -110,11 +120,10 @@ class Classifier(LightningModule):
         self.step = self._logged_step = self.batches.steps_before(self._first_epoch)
         self.load_state_dict(state["module"])
         self._resumed = state["optimizer"], state["scaler"]
-        self.best = None if state["best"] is None else Best(**state["best"])
         self.metrics, self.history = state["metrics"], state["history"]
-        self.kept, self._pruned = state.get("kept"), state.get("pruned")
-        self._averaged = state.get("averaged")
-        self._look_whether_to_stop()
+        best = None if state["best"] is None else Best(**state["best"])
+        self.chosen.restore(best, state.get("kept"), self.history)
+        self._pruned, self._averaged = state.get("pruned"), state.get("averaged")
 
     def _optimizer(self) -> torch.optim.Optimizer:
         # The optimizer itself, not Lightning's wrapper, which does at each step what we do once a chunk.
@@ -228,7 +237,7 @@ class Classifier(LightningModule):
         self.step += 1
         if part.is_last:
             self._after_update((update + 1) / self.updates)
-        return _record(parts, logits, batch)
+        return StepRecord.of_batch(parts, logits, batch)
 
     def add_steps(self, records: Sequence[StepRecord]) -> None:
         """Add the steps of a chunk to the metrics of the epoch, and log them."""
@@ -314,49 +323,19 @@ class Classifier(LightningModule):
         if not all(math.isfinite(value) for value in self.metrics.values()):
             raise self._loss_error()
         self.history.append(self.metrics_to_log())
-        if self._is_candidate(self.epoch + 1):
-            score = self.metrics[self.label_kind.score]
-            self.best = better_of(self.best, self.stage, self.epoch + 1, score, self.network)
-            self._stop_or_go_on()
+        is_kept = self.chosen.add(self.history, self.metrics[self.label_kind.score])
+        if is_kept and self.average is not None:
+            self.average.keep()
+        if self.stopped:
+            self.trainer.should_stop = True
         if self.logger is not None:
             self.logger.log_metrics(
                 {f"{self.stage}/{name}": value for name, value in self.history[-1].items()}, self.epoch + 1
             )
 
-    def _is_candidate(self, epoch: int) -> bool:
-        """True where an epoch, from 1, may be the best: earlier ones had weights that are pruned away."""
-        pruning = self.recipe.pruning
-        return pruning is None or pruning.is_done(self.batches.steps_before(epoch) / self.steps)
-
-    def _stop_or_go_on(self) -> None:
-        """Keep the weights of the best epoch so far, and stop where the rule of the recipe says so."""
-        stopping, candidates = self.recipe.stopping, self._candidates()
-        best = None if stopping is None else stopping.best_epoch(candidates)
-        if best is None:
-            return
-        if best == len(candidates) - 1:
-            self.kept = self.epoch + 1, copy_of_weights(self.network)
-            if self.average is not None:
-                self.average.keep()
-        self._look_whether_to_stop()
-        if self.stopped:
-            self.trainer.should_stop = True
-
-    def _candidates(self) -> list[dict[str, float]]:
-        """The metrics of the epochs that may be the best."""
-        return [metrics for epoch, metrics in enumerate(self.history, 1) if self._is_candidate(epoch)]
-
-    def _look_whether_to_stop(self) -> None:
-        """Note the reason why the stage stops, where the epochs so far are one."""
-        stopping = self.recipe.stopping
-        self.stopped = None if stopping is None else stopping.reason(self._candidates())
-
     def take_kept_weights(self) -> None:
         """Give the network the weights of the epoch that early stopping keeps, and mark it in the history."""
-        if self.kept is not None:
-            epoch, weights = self.kept
-            self.network.load_state_dict(weights)
-            self.history[epoch - 1] = {**self.history[epoch - 1], KEPT: 1.0}
+        self.chosen.take_kept_weights(self.history)
 
     def averaged_weights(self) -> dict[str, Tensor] | None:
         """The average of the weights, on the CPU, where the recipe asks for one."""
@@ -386,36 +365,5 @@ class Classifier(LightningModule):
         return batch  # the batches are made on the device
 
 
-def _record(losses: dict[str, Tensor], logits: Tensor, batch: Batch) -> StepRecord:
-    """The values of a step that the metrics need; of a batch that several processes share, those of this one alone."""
-    if batch.rows is None:
-        return StepRecord(losses, logits, batch.labels, batch.partners, batch.share)
-    count = batch.rows.count
-    partners = None if batch.partners is None else batch.partners[:count]
-    return StepRecord(losses, logits[:count], batch.labels[:count], partners, batch.share)
-
-
 def _in_words(values: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in values.items())
-
-
-def loss_over_labels(batch: Batch, loss: Callable[[Tensor], Tensor]) -> Tensor:
-    """The `loss` of the batch's labels; for mixed images, the mean over both labels, weighted by their shares."""
-    if batch.partners is None:
-        return loss(batch.labels)
-    return batch.share * loss(batch.labels) + (1 - batch.share) * loss(batch.partners)
-
-
-def label_loss_of(batch: Batch, loss: Callable[..., Tensor]) -> Tensor:
-    """The `loss` of the batch's labels, as in `loss_over_labels`; it also takes the images' weights, if any."""
-    if batch.weights is None:
-        return loss_over_labels(batch, loss)
-    loss_of_labels = loss(batch.labels, batch.weights)
-    if batch.partners is None:
-        return loss_of_labels
-    return batch.share * loss_of_labels + (1 - batch.share) * loss(batch.partners, batch.partner_weights)
-
-
-def sum_of(tensors: Iterable[Tensor]) -> Tensor:
-    """The sum of one tensor or more."""
-    return functools.reduce(torch.add, tensors)

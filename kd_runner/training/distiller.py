@@ -17,10 +17,12 @@ from kd_runner.input_pipeline.device_copy import sent
 from kd_runner.networks.observed import Observed
 from kd_runner.outputs import Outputs
 from kd_runner.randomness import generator_state, set_generator_state
+from kd_runner.tensors import sum_of
 from kd_runner.training.attack import divergences, entropies
 from kd_runner.training.cached_teacher import CachedTeacher
-from kd_runner.training.classifier import Classifier, label_loss_of, loss_over_labels, sum_of
+from kd_runner.training.classifier import Classifier
 from kd_runner.training.label_loss import LossWhereLabelled
+from kd_runner.training.mixed_labels import label_loss_of, loss_over_labels
 from kd_runner.training.mode import Mode, clean_view, has_adapters, learns_from_teacher
 from kd_runner.training.precision import takes_each_gradient
 from kd_runner.training.recipe import Recipe, Schedule

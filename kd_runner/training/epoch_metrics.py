@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.device_copy import sent
 from kd_runner.process_group import SINGLE_PROCESS, ProcessGroup
 
@@ -24,6 +25,15 @@ class StepRecord(NamedTuple):
     labels: Tensor
     partners: Tensor | None = None
     share: float = 1.0
+
+    @classmethod
+    def of_batch(cls, losses: dict[str, Tensor], logits: Tensor, batch: Batch) -> StepRecord:
+        """The record of a step on a batch; of one that several processes share, with the images of this one alone."""
+        if batch.rows is None:
+            return cls(losses, logits, batch.labels, batch.partners, batch.share)
+        count = batch.rows.count
+        partners = None if batch.partners is None else batch.partners[:count]
+        return cls(losses, logits[:count], batch.labels[:count], partners, batch.share)
 
 
 class EpochMetrics:

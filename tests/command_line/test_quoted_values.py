@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from kd_runner.command_line.messages import messages_about, one_line_message
-from kd_runner.command_line.quoted_values import quoted, quoted_word
+from kd_runner.command_line.quoted_values import quoted_text, quoted_word
 from kd_runner.command_line.typed_texts import as_hydra_reads_it
 
 SIGNS = [
@@ -75,7 +75,7 @@ def test_the_word_that_a_message_shows_can_be_typed(sign: str) -> None:
     text = f"Fotos {sign}2{sign}"
     typed = quoted_word(f"dataset.label_column={text}")
     assert typed is not None
-    assert from_a_shell(shlex.quote(typed)) == f"dataset.label_column={quoted(text)}"
+    assert from_a_shell(shlex.quote(typed)) == f"dataset.label_column={quoted_text(text)}"
     assert read(from_a_shell(shlex.quote(typed))) == text
 
 

@@ -14,7 +14,7 @@ from stored_networks import settings_of
 
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.deploy import trained_on
-from kd_runner.deploy.given_archive import unpacked
+from kd_runner.deploy.given_archive import unpacked_folder
 from kd_runner.deploy.trained_on import note_trained_on
 from kd_runner.notes import collected_notes
 
@@ -164,7 +164,7 @@ def test_images_of_the_runs_own_archive_are_counted(run: Path, tmp_path: Path) -
     link = tmp_path / "link.zip"
     link.symlink_to(archive)
     for file in (archive, other, link):
-        with unpacked(file) as folder, collected_notes() as notes:
+        with unpacked_folder(file) as folder, collected_notes() as notes:
             note_trained_on(run, sorted(folder.glob("*/*.png")), unpacked=(file, folder))
         start = re.compile(r"\d+ training images and \d+ validation images? of .* are among the 18 that are judged")
         assert [bool(start.match(line)) for line in notes] == ([] if file == other else [True])

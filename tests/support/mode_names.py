@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kd_runner.config.conf_dir import CONF_DIR
 
-OF_PEERS = ("dml", "kdcl")  # whose students learn from one another: tests/runs/test_peer_stage.py tries these
+OF_PEERS = ("dml", "kdcl")  # whose students learn from one another: tests/runs/stages/test_peer_stage.py tries these
 OTHERS = ("deit", *OF_PEERS)  # the first is of another student: tests/distillation/test_deit.py
 
 

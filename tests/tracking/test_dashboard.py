@@ -41,7 +41,7 @@ def text(events: EventAccumulator, tag: str) -> str:
 
 def test_a_run_in_tensorboard(settings: Callable[..., Any], tmp_path: Path) -> None:
     words = ["student.epochs=2", "optimizer.lr=0.002"]
-    result = run(settings(*words), tmp_path, words, secrets=["store"])
+    result = run(settings(*words, "tracking.images=true"), tmp_path, words, secrets=["store"])
     events = shown(tmp_path)
     assert set(events.Tags()["images"]) == {f"images/{title}" for title in FIGURES}
     for tag in events.Tags()["images"]:
@@ -68,7 +68,7 @@ def test_a_run_in_tensorboard(settings: Callable[..., Any], tmp_path: Path) -> N
 
 
 def test_the_last_epochs_closeness_is_that_of_the_saved_networks(settings: Callable[..., Any], tmp_path: Path) -> None:
-    chosen = settings("student.epochs=2", "tracking.images=false")
+    chosen = settings("student.epochs=2")
     run(chosen, tmp_path)
     parts = assemble(chosen)
     networks = {role: kd_runner.load(tmp_path / f"{role}.safetensors")[0] for role in ("teacher", "student_last")}
@@ -81,7 +81,7 @@ def test_the_last_epochs_closeness_is_that_of_the_saved_networks(settings: Calla
 
 
 def test_what_is_shown_on_request(settings: Callable[..., Any], tmp_path: Path) -> None:
-    run(settings("tracking.images=false", "tracking.graph=true", "tracking.embedding=true"), tmp_path)
+    run(settings("tracking.graph=true", "tracking.embedding=true"), tmp_path)
     events = shown(tmp_path)
     assert events.Tags()["images"] == []
     assert events.Tags()["graph"]
@@ -105,7 +105,7 @@ def test_peers_have_no_teacher_to_colour_the_points_by(tmp_path: Path) -> None:
 
 
 def test_tracking_changes_no_result(settings: Callable[..., Any], tmp_path: Path) -> None:
-    plain, tracked = settings("tracking.images=false"), settings("tracking.graph=true", "tracking.loggers=[csv]")
+    plain, tracked = settings(), settings("tracking.images=true", "tracking.graph=true", "tracking.loggers=[csv]")
     assert plain.decisive() == tracked.decisive()
 
 

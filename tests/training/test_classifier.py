@@ -8,14 +8,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from small_training import classifier, data, distiller, fitted, network, view
-from torch import Tensor, nn
+from torch import nn
 
 from kd_runner.errors import RunFailed
-from kd_runner.input_pipeline.augmentation import Batch
 from kd_runner.input_pipeline.batches import PlainBatches, TrainingBatches
 from kd_runner.networks.observed import Observed
 from kd_runner.schedule import Constant as ConstantRate
-from kd_runner.training.classifier import Classifier, loss_over_labels, sum_of
+from kd_runner.training.classifier import Classifier
 from kd_runner.training.recipe import Recipe
 
 
@@ -68,11 +67,3 @@ def test_each_epoch_is_logged_and_the_best_one_remembered(tmp_path: Path) -> Non
     assert module.best.accuracy == max(accuracies)
     assert module.best.epoch == accuracies.index(max(accuracies)) + 1
     assert module.history[0]["learning_rate"] == 0.1
-
-
-def test_a_mixed_batch_has_the_loss_of_both_labels() -> None:
-    labels, partners = torch.tensor([1.0]), torch.tensor([3.0])
-    mixed = Batch(torch.zeros(1), labels, torch.zeros(1), partners=partners, share=0.75)
-    assert loss_over_labels(mixed, lambda y: 2 * y.sum()).item() == 0.75 * 2 + 0.25 * 6
-    assert loss_over_labels(Batch(torch.zeros(1), labels, torch.zeros(1)), Tensor.sum).item() == 1.0
-    assert sum_of(iter([labels, partners])).item() == 4.0

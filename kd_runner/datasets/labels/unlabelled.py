@@ -50,7 +50,7 @@ class TransferSet:
     is_made: bool = False
 
     @property
-    def unlabelled(self) -> int:
+    def unlabelled_count(self) -> int:
         """The number of images without labels."""
         return int((self.images.labels == UNLABELLED).sum())
 

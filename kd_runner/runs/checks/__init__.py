@@ -1,1 +1,1 @@
-"""What must hold before anything trains, and settings that would have no effect."""
+"""Checks of what must hold before anything trains, and of settings that would have no effect."""

@@ -1,4 +1,4 @@
-"""What judges the networks of a run on the validation images: one contract, by accuracy or by mAP.
+"""The judge of a run's networks on the validation images: one contract, by accuracy or by mAP.
 
 A teacher is judged before a student learns from it: what it says wrongly, the student would learn.
 """

@@ -1,9 +1,9 @@
 """The budget of each stage: the images that passed through its networks, and the multiply-accumulates of that.
 
-Everything follows from the settings and from what the modes declare to need. tests/runs/test_budget.py counts the same
-with hooks, for every mode. Counted is what the recipe asks for: outputs of a teacher that are found in a cache, or that
-several students share, count as if they had been computed, so that a training has the same budget everywhere. So do
-images that are made from the teacher, which the student's budget has.
+Everything follows from the settings and from what the modes declare to need. tests/runs/results/test_budget.py counts
+the same with hooks, for every mode. Counted is what the recipe asks for: outputs of a teacher that are found in a
+cache, or that several students share, count as if they had been computed, so that a training has the same budget
+everywhere. So do images that are made from the teacher, which the student's budget has.
 
 Not counted are the few images that are looked at before a stage trains (rehearsal, folding of batch norms) and the
 evaluation of networks that have been trained.
@@ -93,7 +93,7 @@ def batch_sizes(images: int, batch_size: int) -> Counter[int]:
 
 @dataclass(frozen=True)
 class StageLength:
-    """How long a stage trains.
+    """The length of a stage's training.
 
     Args:
         epochs: The number of epochs that were planned.
@@ -127,7 +127,7 @@ class StageLength:
 
 @dataclass(frozen=True)
 class StudentStep:
-    """What each step of a student beside a teacher asks for.
+    """The passes that each step of a student beside a teacher takes.
 
     Args:
         by_loss: True where the gradient of each of two losses is computed by itself.

@@ -97,5 +97,5 @@ def _hidden(settings: Settings, splits: Splits, labelled: Tensor | None, absent:
 
 def line(transfer: TransferSet, settings: Settings, splits: Splits) -> str:
     """A line on the images without labels."""
-    images = count(transfer.unlabelled, "image")
+    images = count(transfer.unlabelled_count, "image")
     return f"the student is taught on {images} without labels ({' and '.join(asked_for(settings, splits))})"

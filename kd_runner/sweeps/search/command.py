@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class TrialLauncher(Protocol):
-    """What a search asks of the launcher that Hydra made."""
+    """The launcher that Hydra made, as far as a search asks it."""
 
     def settings(self) -> LauncherSettings:
         """The launcher's settings, checked."""
@@ -65,7 +65,7 @@ def run_search_command(
         launcher_settings, flags = launcher.settings(), launcher.flags()
         if launcher_settings.fail_fast:
             raise SettingsError("hydra.launcher.fail_fast: must be false for a search, got true")
-        with start.recorded():
+        with start.record():
             outcome = run_search(search, space, driver, launcher_settings, flags, launcher.compose)
         with driver.exclusive_access():
             write_leaderboard(start.folder, with_commands=False)

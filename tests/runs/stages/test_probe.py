@@ -157,7 +157,7 @@ def test_a_backbone_of_timm_says_which_images_its_published_weights_want(
 
 @pytest.mark.slow
 def test_a_teacher_without_a_head_gives_features_and_no_classes(result_of: RunIt) -> None:
-    result = result_of(*BACKBONE, "teacher.head=none", "distillation=rkd")
+    result = result_of(*BACKBONE, "teacher.head=none", "distillation=rkd", "tracking.images=true")
     assert result["teacher"] is None
     assert result["gap_closed"] is None
     assert result["teacher_features"]["parameters"] == 12 * 65 + 10 * 13

@@ -81,7 +81,7 @@ class Counted:
 
     def watch_student(self, network: nn.Module, name: str = "student") -> None:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], logits: Tensor) -> None:
-            if inputs[0].requires_grad:  # on its way to be attacked: of that, tests/runs/test_attacked.py says more
+            if inputs[0].requires_grad:  # on its way to be attacked: of that, test_attacked.py says more
                 self.images[f"{name}_attacks"] += len(inputs[0])
                 return
             if not module.training:

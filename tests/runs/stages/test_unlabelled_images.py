@@ -47,7 +47,7 @@ def test_garbage_in_the_place_of_hidden_labels_gives_the_same_bits(
     train = data.splits.train
     assert isinstance(train, Split)
     hidden = data.transfer.numbers[~torch.isin(data.transfer.numbers, data.chosen)]
-    assert (len(hidden), data.transfer.unlabelled) == (111, 111)
+    assert (len(hidden), data.transfer.unlabelled_count) == (111, 111)
     garbage = train.labels.clone()
     garbage[hidden] = (garbage[hidden] + 7) % 10
     garbled = replace(data.splits, train=Split(train.images, garbage))
@@ -88,7 +88,7 @@ def test_a_folder_of_pictures_is_taught_on_beside_the_training_images(settings: 
     parts = assemble(settings(f"dataset.unlabelled={tmp_path / 'more'}"))
     transfer = parts.data.transfer
     assert transfer is not None
-    assert (len(transfer.images), transfer.unlabelled, transfer.of) == (1137, 5, 1137)
+    assert (len(transfer.images), transfer.unlabelled_count, transfer.of) == (1137, 5, 1137)
     assert transfer.images.labels[1132:].tolist() == [UNLABELLED] * 5
     assert sorted(transfer.images.images[1132:, 0, 0, 0].tolist()) == [0, 40, 80, 120, 160]  # type: ignore[attr-defined]
     assert len(parts.data.images_of("baseline")) == 1132

@@ -111,7 +111,7 @@ def test_images_without_labels_go_to_the_student_alone(settings: Make, words: Ca
     rehearse(parts)
     data = parts.data
     assert data.transfer is not None
-    assert (data.transfer.unlabelled, len(data.transfer.images), len(data.student_images)) == (7, 19, 12)
+    assert (data.transfer.unlabelled_count, len(data.transfer.images), len(data.student_images)) == (7, 19, 12)
     taught = data.training_batches("student", parts.recipes["student"], taught=True)
     weights = torch.cat([batch.weights[batch.labels >= 0] for batch in taught.batches() if batch.weights is not None])
     assert float(weights.mean()) == pytest.approx(1, abs=0.2)  # a last batch of one image is left out
