@@ -175,7 +175,7 @@ def test_images_of_an_archive_without_labels_are_counted(run: Path, tmp_path: Pa
     archive = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "more"))
     (run / "settings.json").write_text(json.dumps(settings_of(tmp_path, unlabelled=str(archive))))
     for file in (archive, Path(shutil.copy(archive, tmp_path / "other.zip"))):
-        with unpacked(file) as folder, collected_notes() as notes:
+        with unpacked_folder(file) as folder, collected_notes() as notes:
             note_trained_on(run, sorted(folder.glob("*/*.png")), unpacked=(file, folder))
         start = f"6 images without labels of {run} are among the 6 that are judged, and its student was taught"
         assert [line.startswith(start) for line in notes] == ([True] if file == archive else [])
