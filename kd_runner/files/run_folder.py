@@ -62,6 +62,13 @@ def holds_a_run(folder: Path) -> bool:
     return any((folder / name).exists() for name in (SETTINGS, LOG, HYDRA))
 
 
+def is_of_one_run(folder: Path) -> bool:
+    """True for the folder of a run or of a sweep's job, whether or not it has a result; False for that of a sweep."""
+    if any((folder / name).exists() for name in (GRID, MULTIRUN)):
+        return False
+    return holds_a_run(folder) or any((folder / name).exists() for name in (RESULT, CONSOLE))
+
+
 def without_page(path: Path) -> Path:
     """The folder of a run or a sweep where `path` is its report, which is what a command prints last; else `path`."""
     folder = path.parent

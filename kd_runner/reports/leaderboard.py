@@ -25,6 +25,7 @@ from kd_runner.formats import bare_percent, count, four_digits, number_of, perce
 from kd_runner.plain_text import markdown_text, printable
 from kd_runner.reports.cost_table import FASTER, FEWER, Words, beside
 from kd_runner.reports.name_tags_notes import described_rows
+from kd_runner.reports.replaceable import TABLE
 from kd_runner.reports.report_sources import Sources
 from kd_runner.reports.row_notes import first_ranks, note_on_repeated, row_notes
 from kd_runner.reports.search_record import Search, searches_in
@@ -32,7 +33,7 @@ from kd_runner.reports.shared_notes import SharedNote, note_lines, shared_notes
 from kd_runner.reports.verdict import MOST_HALF_WIDTH, Verdict, verdict_of
 from kd_runner.terminal import PIPED, TextColumn, fold_text, table_lines
 
-NAME = "leaderboard"
+NAME = TABLE
 MOST_KEYS = 5  # settings that a sentence names
 TOO_FEW = "too few to tell"
 MOST_LINES = 10  # lines about parts of results that are left out

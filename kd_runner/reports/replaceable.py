@@ -8,6 +8,7 @@ from kd_runner.errors import SettingsError
 from kd_runner.files.run_folder import PAGE
 from kd_runner.files.written_pages import beginning_of, is_page_of_ours
 
+TABLE = "leaderboard"  # the name of its files, without their endings
 HEADER = b"rank,settings,"
 
 
@@ -24,6 +25,14 @@ def refuse_another_table(csv: Path) -> None:
         raise _refusal(csv)
     if beginning is None and markdown.exists():  # whose text may say anything: it belongs to the table beside it
         raise _refusal(markdown)
+
+
+def tables_of_report(folder: Path) -> list[str]:
+    """The names of the leaderboard that a report has left in `folder`, as kd-report 0.15 did in the folder of a job."""
+    csv = folder / f"{TABLE}.csv"
+    if not (beginning_of(csv) or b"").startswith(HEADER):
+        return []
+    return [path.name for path in (csv, csv.with_suffix(".md")) if path.is_file() and not path.is_symlink()]
 
 
 def _refusal(path: Path) -> SettingsError:

@@ -13,7 +13,7 @@ from pathlib import Path
 from kd_runner.closed_output import Parser, may_be_closed
 from kd_runner.errors import RunFailed, SettingsError, one_line
 from kd_runner.files.home import typed_path, typed_run
-from kd_runner.files.run_folder import GRID, MULTIRUN, PAGE, RESULT
+from kd_runner.files.run_folder import GRID, MULTIRUN, PAGE, RESULT, is_of_one_run
 from kd_runner.plain_text import printable
 from kd_runner.reports.sweep_report import report
 
@@ -163,7 +163,8 @@ def refuse_to_replace_page(folders: Sequence[Path], out: Path | None) -> None:
     if sources == [target]:
         return
     existing = [name for name in (RESULT, GRID, MULTIRUN, PAGE) if (target / name).exists()]
-    if target in sources or any(name != PAGE for name in existing):
+    of_one_run = out is not None and out.is_dir() and is_of_one_run(out)
+    if target in sources or of_one_run or any(name != PAGE for name in existing):
         must = "must be given" if out is None else "must be another folder"
         owner = f"{out or folders[0]} {'has' if existing else 'is for'} a report of its own"
-        raise SettingsError(f"--out: {must}, as {owner}{' run' if RESULT in existing else ''}")
+        raise SettingsError(f"--out: {must}, as {owner}{' run' if RESULT in existing or of_one_run else ''}")

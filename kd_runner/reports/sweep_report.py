@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kd_runner.files import atomic
-from kd_runner.files.run_folder import EVENTS, PAGE
+from kd_runner.files.run_folder import EVENTS, PAGE, is_of_one_run
 from kd_runner.plain_text import csv_cell, printable
 from kd_runner.reports.leaderboard import COLUMNS, NAME, Leaderboard, leaderboard_of, markdown, terminal_text
 from kd_runner.reports.replaceable import refuse_another_page, refuse_another_table
@@ -32,8 +32,6 @@ def write(
         sources: The names below the folders, where they are known.
         interactive: True for an interactive page also of few runs.
     """
-    from kd_runner.reports.sweep_page import sweep_page
-
     refuse_another_page(out)
     refuse_another_table(out / f"{NAME}.csv")
     text = io.StringIO()
@@ -46,6 +44,16 @@ def write(
         writer.writerow({name: csv_cell(value) for name, value in cells.items()})
     atomic.write(out / f"{NAME}.csv", text.getvalue().encode(errors="replace"))
     atomic.write(out / f"{NAME}.md", markdown(leaderboard).encode(errors="replace"))
+    return write_page(leaderboard, folders, out, sources, interactive)
+
+
+def write_page(
+    leaderboard: Leaderboard, folders: Sequence[Path], out: Path, sources: Sources | None, interactive: bool
+) -> Path:
+    """Write report.html of the runs in `folders` into `out`; returns it. The arguments are those of `write`."""
+    from kd_runner.reports.sweep_page import sweep_page
+
+    refuse_another_page(out)
     page = out / PAGE
     atomic.write(page, sweep_page(leaderboard, folders, out, sources, interactive).encode(errors="replace"))
     return page
@@ -60,6 +68,8 @@ def report(
 ) -> Path:
     """Write and print the leaderboard of all runs under `folders`; returns the page.
 
+    In the folder of one run the page is all that is written: `resume=`, `again` and its sweep know no other file there.
+
     Args:
         interactive: True for an interactive page also of few runs.
         with_commands: False where the caller prints the commands of chosen trials.
@@ -67,8 +77,16 @@ def report(
     Raises:
         SettingsError: no such folder, no run in any of them, or no such reference.
     """
-    sources = Sources.of(folders, out)
+    is_of_run = is_of_one_run(out)
+    sources = Sources.of(folders, None if is_of_run else out)
     leaderboard = leaderboard_of(folders, reference, sources)
+    if is_of_run:
+        from kd_runner.tracking import event_files
+
+        page = write_page(leaderboard, folders, out, sources, interactive)
+        print(terminal_text(leaderboard, terminal_width(), with_commands))
+        print(f"\n{printable(event_files.command(event_files.event_folder_of(out)))}")
+        return page
     previous_text = _text_at(out / f"{NAME}.md")
     page = write(leaderboard, folders, out, sources, interactive)
     from kd_runner.tracking import event_files, tracker_clients

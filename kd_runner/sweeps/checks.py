@@ -18,6 +18,7 @@ from kd_runner.files import atomic, run_folder
 from kd_runner.files.contents import foreign_names, is_link, is_of_a_run
 from kd_runner.files.run_folder import CHECKED, CONSOLE, LOCK, PLAN, PROGRESS
 from kd_runner.plain_text import lines
+from kd_runner.reports.replaceable import tables_of_report
 from kd_runner.sweeps.check_progress import CheckProgress, read_progress
 from kd_runner.sweeps.engine import Engine
 from kd_runner.sweeps.engines.fork_server import ForkServer
@@ -115,7 +116,8 @@ def refuse_other_folders(jobs: Sequence[Job]) -> None:
             raise SettingsError(f"hydra.sweep.dir: {job.folder} must be a folder, it is a link or a file")
         if not job.folder.is_dir():
             continue
-        names = [name for name in foreign_names(job.folder) if not is_of_a_run(name) or is_link(job.folder / name)]
+        foreign = foreign_names(job.folder, tables_of_report(job.folder))
+        names = [name for name in foreign if not is_of_a_run(name) or is_link(job.folder / name)]
         is_run = run_folder.holds_a_run(job.folder) or (job.folder / CONSOLE).exists()
         if names or (any(job.folder.iterdir()) and not is_run):
             content = f"holds {names[0]}" if names else "holds something"

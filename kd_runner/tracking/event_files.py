@@ -7,11 +7,11 @@ import shlex
 from pathlib import Path
 
 from kd_runner.files import tolerant_json
+from kd_runner.files.links import EVENT_FILES
+from kd_runner.files.links import TABLE as TABLE
 from kd_runner.files.plain_files import is_file_name
 from kd_runner.files.run_folder import EVENTS as FOLDER
 from kd_runner.files.run_folder import GRID, NETWORKS
-
-TABLE = "events.out.tfevents.0.hparams"  # what a report writes beside the curves of each run
 
 
 def event_folder_of(run: Path) -> Path:
@@ -67,4 +67,4 @@ def command(folder: Path) -> str:
 
 def in_folder(folder: Path) -> list[Path]:
     """The event files in a folder, the earliest first; links lead elsewhere, and are none."""
-    return sorted(path for path in folder.glob("events.out.tfevents.*") if path.is_file() and not path.is_symlink())
+    return sorted(path for path in folder.glob(f"{EVENT_FILES}*") if path.is_file() and not path.is_symlink())

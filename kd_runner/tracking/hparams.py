@@ -19,8 +19,9 @@ from tensorboard.plugins.text.summary_v2 import text_pb
 from kd_runner.comparison.groups import Group
 from kd_runner.errors import SettingsError, one_line
 from kd_runner.files.contents import is_link
+from kd_runner.files.links import EVENT_FILES
 from kd_runner.files.results import MissingRun, Run
-from kd_runner.files.run_folder import EVENTS
+from kd_runner.files.run_folder import EVENTS, GRID, MULTIRUN, SETTINGS
 from kd_runner.files.scores import common_words, has_map
 from kd_runner.tracking import event_files, event_records, layouts, mean_curves
 from kd_runner.tracking.layouts import SUMMARY
@@ -52,7 +53,8 @@ def write(
 ) -> Path:
     """Put the table of all runs below `out`, and the mean curves of groups; returns the folder TensorBoard should show.
 
-    Runs whose event files are elsewhere are shown there by links.
+    Runs whose event files are elsewhere are shown there by links, but for those outside of the run or sweep that `out`
+    lies in: nothing may lead out of its folder.
 
     Args:
         leaderboard: The leaderboard in Markdown, for the text tab.
@@ -65,6 +67,7 @@ def write(
     mean_curves.delete_earlier(root)
     used_names: Counter[str] = Counter()
     elsewhere: dict[Path, None] = {}
+    bounds = enclosing_folder(out)
     for session, row in zip(sessions, rows, strict=True):
         event_folder = event_files.event_folder_of(session.folder)
         if event_folder.parent != root:
@@ -72,9 +75,9 @@ def write(
             elsewhere |= dict.fromkeys(
                 [event_folder.parent] if event_folder.parent != session.folder.absolute() else []
             )
-            event_folder = link_event_files(event_folder, free_folder(root, name, used_names))
+            event_folder = link_event_files(event_folder, free_folder(root, name, used_names), bounds)
         write_events(event_folder, session_messages(session, row))
-    link_shared_networks(elsewhere, root, used_names)
+    link_shared_networks(elsewhere, root, used_names, bounds)
     several_labels = any(has_map(run.result) for run in runs)
     summaries = [experiment(sessions, rows, swept), text_pb("leaderboard", leaderboard)]
     write_events(root / SUMMARY, summaries, layout_with_means(root, groups, several_labels))
@@ -91,16 +94,25 @@ def layout_with_means(root: Path, groups: Sequence[Group], several_labels: bool)
     return layouts.summary(mean_curves.layout(tags), closed=single_runs) if tags else layouts.summary(single_runs)
 
 
-def link_shared_networks(sweeps: Iterable[Path], root: Path, taken: Counter[str]) -> None:
+def enclosing_folder(out: Path) -> Path | None:
+    """The outermost folder of a run or a sweep that is `out` or that it lies in; None where there is none."""
+    folders = (out.absolute(), *out.absolute().parents)
+    marks = (SETTINGS, GRID, MULTIRUN)
+    inside = [folder for folder in folders if any((folder / name).is_file() for name in marks)]
+    return inside[-1] if inside else None
+
+
+def link_shared_networks(sweeps: Iterable[Path], root: Path, taken: Counter[str], bounds: Path | None = None) -> None:
     """Show the networks that jobs of a sweep share beside those jobs, by links.
 
     Args:
         sweeps: The folders of the event files of sweeps that lie elsewhere.
         taken: The counter of names that `free_folder` takes.
+        bounds: The folder that no link may lead out of; None where links may lead anywhere.
     """
     for events in sweeps:
         for folder in sorted(path.parent for path in events.glob(f"*/{KEY}")):
-            link = link_event_files(folder, free_folder(root, f"{events.parent.name}_{folder.name}", taken))
+            link = link_event_files(folder, free_folder(root, f"{events.parent.name}_{folder.name}", taken), bounds)
             write_events(link, [])  # by which the next report knows that the folder is its own
 
 
@@ -131,7 +143,7 @@ def _is_written(path: Path) -> bool:
 
 def is_event_file(path: Path) -> bool:
     """True for a file, or a link to one, with the name that TensorBoard's event files have."""
-    return path.name.startswith("events.out.tfevents.") and not path.is_dir()
+    return path.name.startswith(EVENT_FILES) and not path.is_dir()
 
 
 def free_folder(root: Path, name: str, taken: Counter[str]) -> Path:
@@ -159,10 +171,22 @@ def legend_name(run: Path, event_folder: Path) -> str:
     return run.absolute().name if is_single else f"{event_folder.parent.parent.name}_{event_folder.name}"
 
 
-def link_event_files(event_folder: Path, folder: Path) -> Path:
-    """Put links to the event files of `event_folder` into `folder`; returns `folder`."""
+def link_event_files(event_folder: Path, folder: Path, bounds: Path | None = None) -> Path:
+    """Put links to the event files of `event_folder` into `folder`; returns `folder`.
+
+    Args:
+        bounds: The folder that no link may lead out of; None where links may lead anywhere.
+    """
     _refuse_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    if bounds is not None and bounds.resolve() not in event_folder.resolve().parents:
+        log.warning(
+            "note      the curves of %s are not shown beside the table: a link to them would lead out of %s; choose "
+            "an --out that lies in no run and no sweep",
+            event_folder,
+            bounds,
+        )
+        return folder
     for path in event_files.in_folder(event_folder):
         if path.name != FILE:
             try:

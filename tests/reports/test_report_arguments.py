@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -12,9 +13,12 @@ from leaderboard_cases import sweep_of_two_modes, sweep_over_a_grid, write_run
 
 from kd_runner import closed_output
 from kd_runner.errors import SettingsError
+from kd_runner.files.links import refuse_links
 from kd_runner.files.locks import lock_where_possible
 from kd_runner.reports import report_arguments
 from kd_runner.reports.sweep_report import report
+from kd_runner.sweeps.checks import refuse_other_folders
+from kd_runner.sweeps.jobs import Job
 
 
 @pytest.fixture
@@ -115,3 +119,44 @@ def test_what_kd_report_refuses(grid_sweep: Path, tmp_path: Path) -> None:
     (grid_sweep / "1" / "result.json").write_text('{"accuracy": 0.9}')  # another program's, say
     with pytest.raises(SettingsError, match=r"result\.json has no status: it is not one of kd-runner's"):
         report_arguments.write_page([grid_sweep / "1"], grid_sweep / "1", None)
+
+
+def killed_job(sweep: Path) -> Path:
+    """The folder of the sweep's job that was killed, with its curves in the sweep's folder."""
+    job, curves = sweep / "8", sweep / "tensorboard" / "8_dkd"
+    (job / "settings.json").write_text("{}")
+    curves.mkdir(parents=True)
+    (curves / "events.out.tfevents.1.host.2.0").touch()
+    record = json.loads((sweep / "sweep.json").read_text())
+    names = [f"{number}_dkd" for number in record["folders"]]
+    (sweep / "sweep.json").write_text(json.dumps({**record, "names": names}))
+    return job
+
+
+def test_the_report_of_an_unfinished_job_leaves_its_folder_to_the_job(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = killed_job(sweep)
+    before = {path.name for path in job.iterdir()}
+    assert report_arguments.write_page([job], None, None) == job / "report.html"
+    assert {path.name for path in job.iterdir()} == before | {"report.html"}
+    printed = capsys.readouterr().out
+    assert "silent since student epoch 3 of 9" in printed
+    assert f"tensorboard --logdir {sweep}/tensorboard/8_dkd" in printed
+    refuse_links(job, "resume")
+    refuse_other_folders([Job(8, [], [], {}, job)])
+    assert report_arguments.write_page([job], None, None) == job / "report.html"
+    with pytest.raises(SettingsError, match=r"--out: must be another folder, as .*/8 has a report of its own run$"):
+        report_arguments.write_page([sweep], job, None)
+
+
+def test_no_report_within_a_sweep_links_to_what_lies_outside(sweep: Path, caplog: pytest.LogCaptureFixture) -> None:
+    other = sweep.parent / "other"
+    write_run(other, ["distillation=dist"])
+    (other / "tensorboard").mkdir()
+    (other / "tensorboard" / "events.out.tfevents.1.host.2.0").touch()
+    report_arguments.write_page([sweep, other], sweep / "both", None)
+    refuse_links(sweep, "resume")
+    assert "are not shown beside the table: a link to them would lead out of" in caplog.text
+    report_arguments.write_page([sweep, other], sweep.parent / "both", None)
+    assert (sweep.parent / "both/tensorboard/other/events.out.tfevents.1.host.2.0").is_symlink()

@@ -190,6 +190,18 @@ def test_a_job_folder_with_files_of_others_is_not_emptied(tmp_path: Path) -> Non
     job = Job(0, [], [], {}, tmp_path / "0")
     put(job.folder, "console.log", "settings.json", "tensorboard/x", "teachers.second.safetensors")
     refuse_other_folders([job])
+    for name in ("leaderboard.csv", "leaderboard.md"):  # kd-report 0.15 left them there
+        (job.folder / name).write_text("rank,settings,mode" if name.endswith(".csv") else "| rank |")
+        if name == "leaderboard.csv":
+            refuse_other_folders([job])
+    refuse_other_folders([job])
+    (job.folder / "leaderboard.csv").write_text("my best times")
+    with pytest.raises(SettingsError, match=r"holds leaderboard\.csv that is no run"):
+        refuse_other_folders([job])
+    (job.folder / "leaderboard.csv").unlink()
+    with pytest.raises(SettingsError, match=r"holds leaderboard\.md that is no run"):
+        refuse_other_folders([job])
+    (job.folder / "leaderboard.md").unlink()
     put(job.folder, "thesis.tex")
     with pytest.raises(SettingsError, match=r"holds thesis\.tex that is no run"):
         refuse_other_folders([job])
