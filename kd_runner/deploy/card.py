@@ -21,6 +21,7 @@ from kd_runner.config.fingerprint import flat_keys, names_a_place
 from kd_runner.datasets.decoding.image_input import ImageInput
 from kd_runner.files.recorded_words import without_plus
 from kd_runner.files.results import top5_says_nothing
+from kd_runner.files.run_folder import STUDENT_LAST
 from kd_runner.files.scores import ScoreWords, has_map, words_of
 from kd_runner.files.stages import STAGES, STUDENT
 from kd_runner.files.tolerant_json import usable_number
@@ -80,7 +81,8 @@ class CardSources:
         image_input: The rule by which pictures become the student's input; None where its file does not say.
         exports: Measurements of the files that the student was exported to, by their names.
         accuracies: Test accuracies of the runs of a sweep that differ from this one in their seeds, with its own.
-        weights: The file of the weights, as it is called from the folder that the card lies in.
+        weights: The file of the weights, as it is called from the folder that the card lies in; None where it is in
+            the run's folder alone.
     """
 
     result: Mapping[str, Any]
@@ -89,7 +91,7 @@ class CardSources:
     image_input: ImageInput | None = None
     exports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     accuracies: Sequence[float] = ()
-    weights: str = WEIGHTS
+    weights: str | None = WEIGHTS
 
     @property
     def metrics_of_index(self) -> tuple[str, ...]:
@@ -196,11 +198,12 @@ def _summary(sources: CardSources) -> str:
     return f"{learned}, with kd-runner. All numbers are of its run."
 
 
-def _use(weights: str, exports: Mapping[str, Mapping[str, Any]]) -> str:
+def _use(weights: str | None, exports: Mapping[str, Mapping[str, Any]]) -> str:
     """The use of the network in Python, and that of its first exported ONNX file where there is one."""
+    elsewhere = "" if weights else "    # in the folder of the run"
     code = f"""import kd_runner
 
-predict = kd_runner.load("{weights}")
+predict = kd_runner.load({json.dumps(_text(weights or STUDENT_LAST))}){elsewhere}
 print(predict("picture.png").top(3))    # the most probable classes, each with its probability
 network, about = predict                # the bare network, and what its file says"""
     in_python = markdown_code(code, "python")

@@ -117,11 +117,14 @@ def check_words(arguments: argparse.Namespace) -> None:
 
 def _hand_on(arguments: argparse.Namespace, files: Sequence[Path]) -> None:
     """Write the model card beside the exported file of a run's student, and the folder for the Hub."""
+    from kd_runner.deploy.card_file import CARD
     from kd_runner.deploy.hub_folder import write_card, write_hub_folder
 
     if files and arguments.source.is_dir() and arguments.network in (None, STUDENT):
         try:
-            print(printable(f"{write_card(arguments.source, files[0].parent)}: the model card"))
+            card = write_card(arguments.source, files[0].parent)
+            stays = "" if card.name == CARD else f"; {CARD} stays, as it was changed or is of another student"
+            print(printable(f"{card}: the model card{stays}"))
         except SettingsError as error:
             say(COMMAND, f"note: no model card: {error}")
     if arguments.hub_folder is not None:

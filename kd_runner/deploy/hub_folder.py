@@ -12,6 +12,7 @@ from typing import Any
 from kd_runner import __version__
 from kd_runner.datasets.decoding.image_input import ImageInput, input_of_metadata
 from kd_runner.deploy.card import PREPROCESSING, WEIGHTS, CardSources, model_card
+from kd_runner.deploy.card_file import free_card, with_mark
 from kd_runner.deploy.model_files import run_files
 from kd_runner.errors import SettingsError
 from kd_runner.files import atomic, result_schema, tolerant_json
@@ -22,8 +23,9 @@ from kd_runner.files.run_folder import ANALYSIS, GRID, RESULT, SETTINGS, STUDENT
 from kd_runner.files.stages import STUDENT
 from kd_runner.networks import checkpoints
 
-CARD, README = "MODEL_CARD.md", "README.md"  # the Hub shows README.md
+README = "README.md"  # which the Hub shows
 RECORD = ".json"  # the end of the names of exported files' records
+SAFETENSORS = "safetensors"  # the format of exported files that `kd_runner.load` reads
 CONFIG = "config.json"
 
 
@@ -54,19 +56,31 @@ def write_hub_folder(run: Path, target: Path, more: Sequence[Path] = ()) -> list
 
 
 def write_card(run: Path, folder: Path) -> Path:
-    """Put MODEL_CARD.md of the run's student into `folder`, beside what was exported of it.
+    """Put the model card of the run's student into `folder`, beside what was exported of it; returns the card.
+
+    It is MODEL_CARD.md, or a file with another number where that has been changed or is of another student.
 
     Raises:
-        SettingsError: the run has no result or no student; a file of somebody else is in its place.
+        SettingsError: the run has no result or no student.
     """
-    card = folder / CARD
-    if is_link(card) or (card.exists() and not card.read_bytes().startswith(b"---\n")):
-        raise SettingsError(f"{card} is no card of kd-runner, and is not replaced: move it away")
-    weights = f"../{STUDENT_LAST}" if folder.resolve().parent == run.resolve() else STUDENT_LAST
     exported = [path.with_name(path.name.removesuffix(RECORD)) for path in sorted(folder.glob(f"*{RECORD}"))]
-    sources = dataclasses.replace(card_sources(run, exported)[0], weights=weights)
-    atomic.write(card, model_card(sources).encode(errors="replace"))
+    sources = card_sources(run, exported)[0]
+    sources = dataclasses.replace(sources, weights=_weights_beside(run, folder, sources.exports))
+    digest = file_digest(run / STUDENT_LAST)
+    card = free_card(folder, digest, lambda weights: bool(_exports(exported, weights)))
+    atomic.write(card, with_mark(model_card(sources), digest))
     return card
+
+
+def _weights_beside(run: Path, folder: Path, exports: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The file of the run's student as it is called from `folder`; None where it does not lie there.
+
+    Args:
+        exports: The records of the exported files that lie in `folder`, by the files' names.
+    """
+    if folder.resolve().parent == run.resolve():
+        return f"../{STUDENT_LAST}"
+    return next((name for name, record in exports.items() if record.get("format") == SAFETENSORS), None)
 
 
 def card_sources(run: Path, exported: Sequence[Path] = ()) -> tuple[CardSources, dict[str, Any]]:

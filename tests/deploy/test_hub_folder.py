@@ -80,14 +80,53 @@ def test_the_seeds_of_a_sweep_are_found_beside_a_run(run: Path, tmp_path: Path) 
     assert card_sources(run)[0].accuracies == []
 
 
-def test_a_card_stands_beside_an_export_and_replaces_only_cards(run: Path, tmp_path: Path) -> None:
+def put_export(folder: Path, name: str, weights: Path, **about: str) -> None:
+    """An exported file of `weights` in `folder`, with its record."""
+    provenance = json.dumps({"weights_sha256": file_digest(weights)})
+    record = {"format": "onnx", "check": {}, "metadata": {"provenance": provenance}, **about}
+    (folder / f"{name}.json").write_text(json.dumps(record))
+    (folder / name).touch()
+
+
+@pytest.mark.parametrize("changed", ["filled in", "my own", "---\nlicense: mit\n---\nof version 0.15\n", ""])
+def test_a_card_that_a_person_has_changed_stays(run: Path, tmp_path: Path, changed: str) -> None:
     card = write_card(run, tmp_path)
     assert card.name == "MODEL_CARD.md"
-    assert write_card(run, tmp_path).read_text().startswith("---\nlicense: other\n")
-    card.write_text("my own")
-    with pytest.raises(SettingsError, match="is no card of kd-runner, and is not replaced"):
-        write_card(run, tmp_path)
-    assert card.read_text() == "my own"
+    put_export(tmp_path, "its.onnx", run / "student_last.safetensors")
+    assert write_card(run, tmp_path) == card
+    assert "| its.onnx |" in card.read_text()
+    text = card.read_text().replace("license: other", "license: mit") if changed == "filled in" else changed
+    card.write_text(text)
+    for _ in range(2):
+        assert write_card(run, tmp_path).name == "MODEL_CARD_2.md"
+    assert card.read_text() == text
+    (tmp_path / "MODEL_CARD_2.md").unlink()
+    (tmp_path / "MODEL_CARD_2.md").symlink_to(tmp_path / "nothing")
+    assert write_card(run, tmp_path).name == "MODEL_CARD_3.md"
+
+
+def test_the_card_of_another_student_stays_while_its_files_are_there(run: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(run, tmp_path / "other"))
+    state, info = checkpoints.read_checkpoint(other / "student_last.safetensors")
+    assert info is not None
+    checkpoints.save(other / "student_last.safetensors", {name: value * 2 for name, value in state.items()}, info)
+    shared = tmp_path / "exports"
+    shared.mkdir()
+    put_export(shared, "first.onnx", run / "student_last.safetensors")
+    first = write_card(run, shared)
+    put_export(shared, "second.safetensors", other / "student_last.safetensors", format="safetensors")
+    second = write_card(other, shared)
+    assert [first.name, second.name] == ["MODEL_CARD.md", "MODEL_CARD_2.md"]
+    assert 'kd_runner.load("student_last.safetensors")    # in the folder of the run' in first.read_text()
+    assert 'kd_runner.load("second.safetensors")\n' in second.read_text()
+    (shared / "first.onnx").unlink()
+    assert write_card(other, shared) == first
+
+
+def test_the_card_in_the_folder_of_a_run_names_its_weights(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    (copy / "export").mkdir(exist_ok=True)
+    assert 'kd_runner.load("../student_last.safetensors")\n' in write_card(copy, copy / "export").read_text()
 
 
 def test_what_cannot_be_laid_out_is_one_line(run: Path, tmp_path: Path) -> None:
