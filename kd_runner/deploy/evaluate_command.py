@@ -70,7 +70,8 @@ def _parser() -> argparse.ArgumentParser:
         help="a folder of class folders, a .zip or .tar of one, or a table: .csv, .tsv, .parquet (default: the run's "
         "test images)",
     )
-    parser.add_argument("--teacher", type=typed_path, metavar="FILE", help="a network to compare the others with")
+    teacher_help = "a network to compare the others with: a .safetensors file, or a run's folder: its teacher"
+    parser.add_argument("--teacher", type=typed_run, metavar="FILE|RUN", help=teacher_help)
     parser.add_argument("--root", metavar="FOLDER", help="where the run's own data set is now")
     parser.add_argument(
         "--column",
@@ -146,13 +147,15 @@ def _predictors(arguments: argparse.Namespace) -> dict[str, Predictor]:
     Raises:
         SettingsError: one of them cannot be loaded.
     """
+    from kd_runner.deploy.model_files import model_file
     from kd_runner.deploy.predictor import load
 
     files = _files(arguments)
     if arguments.teacher is not None:
-        if TEACHER in files:
-            say(COMMAND, f"note: {arguments.teacher} is the teacher, in place of {files[TEACHER]}")
-        files = {TEACHER: arguments.teacher.expanduser(), **{name: files[name] for name in files if name != TEACHER}}
+        teacher = model_file(arguments.teacher, TEACHER if arguments.teacher.is_dir() else None)
+        if TEACHER in files and teacher.resolve() != files[TEACHER].resolve():
+            say(COMMAND, f"note: {teacher} is the teacher, in place of {files[TEACHER]}")
+        files = {TEACHER: teacher, **{name: files[name] for name in files if name != TEACHER}}
     most = arguments.max_pixels or MAX_PIXELS
     predictors = {name: load(file, arguments.trust, most) for name, file in files.items()}
     device = device_called(arguments.device)

@@ -82,6 +82,20 @@ def test_the_networks_that_are_chosen(folder: Path, capsys: Printed) -> None:
     assert content["described"] == "student_best"
 
 
+@pytest.mark.parametrize("name", ["run", "run/report.html"])
+def test_the_teacher_of_a_run_is_its_teacher_and_not_its_student(folder: Path, capsys: Printed, name: str) -> None:
+    file, teacher = str(folder / "run/student_last.safetensors"), str(folder / "run/teacher.safetensors")
+    (folder / "run" / "report.html").touch()
+    of_file = printed_json(capsys, file, "--teacher", teacher)
+    assert printed_json(capsys, file, "--teacher", str(folder / name)) == of_file
+    assert of_file["networks"]["network"]["agreement"] < 1
+
+
+def test_a_run_beside_its_own_teacher_has_nothing_replaced(folder: Path, capsys: Printed) -> None:
+    assert main([str(folder / "run"), "--teacher", str(folder / "run"), "--format", "json"]) == 0
+    assert "in place of" not in capsys.readouterr().err
+
+
 def test_one_network_beside_a_teacher(folder: Path, capsys: Printed) -> None:
     file, teacher = str(folder / "run/student_last.safetensors"), str(folder / "run/teacher.safetensors")
     content = printed_json(capsys, file, "--teacher", teacher)
