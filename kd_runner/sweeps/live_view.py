@@ -65,7 +65,7 @@ class LiveView:
         self.started = time.monotonic()
         self.jobs: dict[str, Job] = {}  # by the names of their tasks
         self.timeout_s: float | None = None  # seconds that a job may take
-        self.best: tuple[float, Job] | None = None
+        self.best: tuple[float, Job] | None = None  # by the validation images: test images have no part in a choice
         self.console = console or Console()
         self.live = (
             Live(console=self.console, refresh_per_second=4, transient=True, vertical_overflow="crop")
@@ -112,8 +112,8 @@ class LiveView:
     def _end_job(self, job: Job, task: Task) -> None:
         run = read_run(job.folder / RESULT)
         if isinstance(run, Run):
-            accuracy = run.result["student"]["accuracy"]
-            if self.best is None or accuracy > self.best[0]:
+            accuracy = validation_score(run.result)
+            if accuracy is not None and (self.best is None or accuracy > self.best[0]):
                 self.best, self.words = (accuracy, job), words_of(run.result)
             self.say_end(job, "done", summary(run.result), task.seconds)
         elif task.unwanted:
@@ -158,7 +158,7 @@ class LiveView:
             accuracy, job = self.best
             best = Table.grid(padding=(0, 1))
             best.add_column(no_wrap=True)
-            best.add_row(_line(f"best test {self.words.name} {percent(accuracy)}:"), _FittingName(job))
+            best.add_row(_line(f"best validation {self.words.name} {percent(accuracy)}:"), _FittingName(job))
             rows.append(best)
         return Group(*rows, self._progress())
 
@@ -240,6 +240,11 @@ def stage_and_time_left(task: Task) -> tuple[str, str]:
         return f"{status['stage']} epoch {epoch}/{epochs}", time_left
     except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
         return "starting", ""
+
+
+def validation_score(result: Mapping[str, Any]) -> float | None:
+    """The student's best score on the validation images, by which the leaderboard ranks; None where there is none."""
+    return (result["student"].get("best_val") or {}).get("val_accuracy")
 
 
 def summary(result: Mapping[str, Any]) -> str:

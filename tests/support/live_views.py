@@ -24,7 +24,8 @@ def live_view_of(place: Path, count: int, console: Console | None = None) -> tup
         now = {"stage": "student", "epoch": number, "epochs": 60, "seconds_per_epoch": 1.5}
         (folder / "now.json").write_text(json.dumps(now))
         if number % 2 == 0:
-            result = {"status": "completed", "student": {"accuracy": 0.9 + number / 1000}}
+            student = {"accuracy": 0.9 - number / 1000, "best_val": {"val_accuracy": 0.8 + number / 1000}}
+            result = {"status": "completed", "student": student}
             (folder / "result.json").write_text(json.dumps(result))
         task = Task(f"#{number}", folder, [], [], slot=Slot(number, "cuda", {}))
         live_view.jobs[task.name] = Job(number, [*WORDS, f"seed={number}"], [], {}, folder)

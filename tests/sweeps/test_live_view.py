@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import pty
@@ -48,11 +49,24 @@ def test_it_fits_one_screen(tmp_path: Path, width: int, height: int) -> None:
     assert len(lines) <= height - 1
     assert max(map(len, lines)) <= width
     assert lines[-1].startswith("2 of 45 jobs, 1 failed")
-    assert lines[-2].startswith("best test accuracy 90.20 %: #2")
+    assert lines[-2].startswith("best validation accuracy 80.20 %: #2")
     assert lines[0].startswith("#4 ")
     assert "student epoch 4/60" in lines[0]
     shown = sum(line.startswith("#") for line in lines)
     assert shown == 41 or f"… and {41 - shown} more that run" in lines
+
+
+def test_the_best_so_far_is_chosen_by_validation_images_alone(tmp_path: Path) -> None:
+    live_view, tasks = live_view_of(tmp_path, 5, Console(file=io.StringIO()))
+    del tasks[1], tasks[2]  # those without a result; test accuracies fall with the number, those of validation rise
+    for task in tasks:
+        live_view.notify("end", task)
+    assert live_view.best is not None
+    assert (live_view.best[0], live_view.best[1].number) == (pytest.approx(0.804), 4)
+    result = {"status": "completed", "student": {"accuracy": 0.99}}  # of an earlier version
+    (tasks[0].folder / "result.json").write_text(json.dumps(result))
+    live_view.notify("end", tasks[0])
+    assert live_view.best[1].number == 4
 
 
 def test_a_long_name_keeps_what_tells_jobs_apart(tmp_path: Path) -> None:
