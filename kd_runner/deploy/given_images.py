@@ -19,7 +19,8 @@ from kd_runner.datasets.decoding.image_input import ImageInput
 
 GivenImage: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray | Tensor"
 GivenImages: TypeAlias = "GivenImage | Sequence[GivenImage]"
-CHANNELS = (1, 3, 4)  # of an array that Pillow can take: gray, RGB, RGB with transparency
+COLORS = (3, 4)  # channels of a picture in colour: RGB, RGB with transparency
+CHANNELS = (1, *COLORS)  # of an array that Pillow can take
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,19 @@ def read_images(images: GivenImages, image_input: ImageInput, max_pixels: int) -
         for image in _channels_last(images, image_input):
             yield _of_array(image, image_input, max_pixels)
     else:
+        _refuse_doubtful_batch(images, image_input)
         yield _read(images, image_input, max_pixels)
+
+
+def _refuse_doubtful_batch(array: Any, image_input: ImageInput) -> None:
+    """Raise ValueError for an array that may be 3 or 4 images of a network of gray ones, or one picture in colour."""
+    channels, height, width = image_input.image_shape
+    shape = list(getattr(array, "shape", ()))
+    if channels == 1 and len(shape) == 3 and shape[0] in COLORS and shape[1:] == [height, width]:
+        raise ValueError(
+            f"an array {shape} may be {shape[0]} gray images or one picture in colour: give images as "
+            f"{[*shape, 1]} or in a list, and one picture as {[height, width, shape[0]]}"
+        )
 
 
 def read_file(path: Path, image_input: ImageInput, max_pixels: int) -> ReadImage:

@@ -48,6 +48,19 @@ def test_the_networks_own_shape_decides_in_doubt() -> None:
     assert torch.equal(pixels_of(exact, 1, 8), torch.from_numpy(exact)[None])
 
 
+@pytest.mark.parametrize("count", [3, 4])
+def test_an_array_that_may_be_several_gray_images_or_one_in_colour_is_refused(count: int) -> None:
+    gray = noise(RNG, count, 8, 8)
+    message = rf"^an array \[{count}, 8, 8\] may be {count} gray images or one picture in colour: give images as "
+    for array in (gray, torch.from_numpy(gray)):
+        with pytest.raises(ValueError, match=message):
+            pixels_of(array, 1, 8)
+    assert torch.equal(pixels_of(gray[..., None], 1, 8)[:, 0], torch.from_numpy(gray))
+    assert torch.equal(pixels_of(list(gray), 1, 8)[:, 0], torch.from_numpy(gray))
+    picture = gray.transpose(1, 2, 0)
+    assert torch.equal(pixels_of([gray], 1, 8), pixels_of(picture, 1, 8))  # in a list, each is one image
+
+
 def test_a_transparent_picture_in_memory_is_laid_on_the_background() -> None:
     clear = Image.new("RGBA", (6, 6), (9, 9, 9, 0))
     assert pixels_of(clear)[0, :, 0, 0].tolist() == [0, 0, 255]
