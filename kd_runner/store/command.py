@@ -11,10 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from filelock import Timeout
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from kd_runner import formats
 from kd_runner.closed_output import Parser
@@ -25,10 +21,15 @@ from kd_runner.files.home import typed_path
 from kd_runner.formats import number_of
 from kd_runner.plain_text import printable
 from kd_runner.store.entries import HOLDER, LOGITS, MADE_OF, MANIFEST, NAMES, Entry, hold_lease
-from kd_runner.terminal import PIPED, terminal_width
+from kd_runner.terminal import TextColumn, fold_text, table_lines, terminal_width
 
 DAY = 86_400
 FILES = (*NAMES, HOLDER, *RESUME_STATE)  # what kd-runner writes in a folder of the store
+# The columns of the list, by their headings, and their ranks: where not all fit, the lowest is left out first.
+COLUMNS = {
+    "key": 100, "role": 70, "network": 95, "images": 40, "epochs": 50, "seed": 60, "size": 90, "last used": 80,
+}  # fmt: skip
+TEXTS = ("role", "network", "images")  # those that may take several lines
 KEY = "[0-9a-f]{16}"  # the name of an entry's folder: nothing else is touched
 
 
@@ -91,26 +92,39 @@ def entries_in_training(root: Path) -> Iterator[Entry]:
 
 def print_entries(root: Path) -> int:
     """Print the content of the store; returns the exit code."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("key", "role", "network", "images", "epochs", "seed", "size", "last used"):
-        justify: Any = "right" if heading in ("epochs", "seed", "size") else "left"
-        table.add_column(heading, justify=justify, no_wrap=heading != "network", overflow="fold")
+    rows = []
     total = logits = 0
     for entry in entries(root):
         size = sum(path.lstat().st_size for path in entry.folder.iterdir())
         total += size
         logits += (entry.folder / LOGITS).exists()
-        table.add_row(*(escape(printable(cell)) for cell in _row(entry, size)))
-    console = Console(width=terminal_width() or PIPED)
-    console.print(table)
+        rows.append(_row(entry, size))
+    print("\n".join(_table(rows, terminal_width())))
     for entry in entries_in_training(root):
-        console.print(f"{entry.key} is being made, or was: {escape(printable(entry.holder()))}", highlight=False)
+        print(f"{entry.key} is being made, or was: {printable(entry.holder())}")
     for path in broken_entries(root):
-        console.print(f"{path.name} was broken, and nothing uses it", highlight=False)
+        print(f"{path.name} was broken, and nothing uses it")
     of_teachers = f"logits of {number_of(logits, 'teacher')}, " if logits else ""
-    networks = number_of(table.row_count - logits, "network")
-    console.print(f"{networks}, {of_teachers}{formats.size(total)}", highlight=False)
+    networks = number_of(len(rows) - logits, "network")
+    print(f"{networks}, {of_teachers}{formats.size(total)}")
     return 0
+
+
+def _table(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
+    """The lines of the list: a key or a size is never cut, and a line names the columns that have no room.
+
+    Args:
+        width: Number of columns of the terminal; None where there is none, and all columns are shown.
+    """
+    cells = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
+    columns = [
+        TextColumn(heading, column, rank, folds=heading in TEXTS)
+        for (heading, rank), column in zip(COLUMNS.items(), cells, strict=True)
+    ]
+    table, left_out = table_lines(columns, width)
+    if left_out:
+        table += fold_text(f"No room for {'; '.join(left_out)}: see kd-runner store | cat.", width).splitlines()
+    return table
 
 
 def _row(entry: Entry, size: int) -> list[str]:
