@@ -56,6 +56,7 @@ class _OnTrainingImages(_Part):
     accuracy: Share
     largest_probability: Share | None = None
     temperature: Amount | None = None
+    reads_temperature: bool | None = None
 
 
 class _Judged(_Part):

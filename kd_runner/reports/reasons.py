@@ -30,7 +30,8 @@ def reasons(result: Mapping[str, Any]) -> list[str]:
         return []
     short = _short_training(result)
     broken = "" if short else _broken_student(result)
-    return [reason for reason in (broken or _unlearned_student(result) or _sure_teacher(result), short) if reason]
+    first = broken or _unlearned_student(result) or _sure_teacher(result, bool(short))
+    return [reason for reason in (first, short) if reason]
 
 
 def _unlearned_student(result: Mapping[str, Any]) -> str:
@@ -72,23 +73,39 @@ def _broken_student(result: Mapping[str, Any]) -> str:
     )
 
 
-def _sure_teacher(result: Mapping[str, Any]) -> str:
-    """A sentence where the teacher is right on nearly all images that the student learns from."""
+def _sure_teacher(result: Mapping[str, Any], is_short: bool) -> str:
+    """A sentence where the teacher is right on nearly all images that the student learns from.
+
+    Args:
+        is_short: True where another sentence advises a longer training.
+    """
     teacher = result.get("teacher") or {}
     seen = teacher.get("on_training_images") or {}
     if len(result["student"].get("val_accuracies") or []) < FEWEST_EPOCHS or _is_soft(result, seen):
         return ""
     if seen.get("accuracy") is None or seen["accuracy"] < ALWAYS_RIGHT:
         return ""
-    sure = ""
-    if seen.get("largest_probability") is not None and seen.get("temperature") is not None:
+    sure, reads_temperature = "", seen.get("reads_temperature") is not False  # earlier results do not say
+    if reads_temperature and seen.get("largest_probability") is not None and seen.get("temperature") is not None:
         sure = f" (its largest probability is {seen['largest_probability']:.2f} there at temperature "
         sure += f"{seen['temperature']:g}, on average)"
+    remedies = ["another temperature"] if reads_temperature else []
+    if not _has_fewer_images(result):
+        remedies.append("fewer images for the student than for its teacher (student.fraction)")
+    elif not is_short:
+        remedies.append(f"longer training ({_twice_as_long(result)})")
+    advice = f" Try {', or '.join(remedies)}." if remedies else ""
     return (
         f"Why there is no gain: the teacher is right on {percent(seen['accuracy'], 1)} of {seen['images']:,} images "
-        f"that the student learned from{sure}: its targets may say little more than the labels. Try another "
-        "temperature, or fewer images for the student than for its teacher (student.fraction)."
+        f"that the student learned from{sure}: its targets may say little more than the labels.{advice}"
     )
+
+
+def _has_fewer_images(result: Mapping[str, Any]) -> bool:
+    """True where the student learned from fewer training images than there are for its teacher."""
+    data = result.get("data") or {}
+    student, images = data.get("student"), data.get("train")
+    return student is not None and images is not None and student < images
 
 
 def _is_soft(result: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
@@ -116,9 +133,17 @@ def _short_training(result: Mapping[str, Any]) -> str:
 
 
 def _longer(result: Mapping[str, Any]) -> str:
-    """Twice the student's training, in the words that say how long it was."""
+    """Twice the student's training as the subject of a sentence about its epochs."""
+    words = _twice_as_long(result)
+    if words.startswith("student.steps"):
+        return f"More steps ({words})"
+    return f"More of them ({words})" if "=" in words else f"More epochs ({words})"
+
+
+def _twice_as_long(result: Mapping[str, Any]) -> str:
+    """The setting of twice the student's training, in the words that say how long it was."""
     typed = [word.partition("=")[2] for word in texts(result.get("overrides")) if STEPS.match(word)]
     if typed and typed[-1].isdecimal():
-        return f"More steps (student.steps={2 * int(typed[-1])})"
+        return f"student.steps={2 * int(typed[-1])}"
     epochs = len(result["student"].get("val_accuracies") or [])
-    return f"More of them (student.epochs={2 * epochs})" if epochs else "More epochs (student.epochs)"
+    return f"student.epochs={2 * epochs}" if epochs else "student.epochs"

@@ -41,6 +41,37 @@ def test_a_teacher_that_is_always_right_is_named(tmp_path: Path, student: int) -
     )
 
 
+@pytest.mark.parametrize(
+    ("about", "data", "accuracies", "advice"),
+    [
+        (
+            {},
+            {"student": 111, "train": 1132},
+            [0.7] * 10,
+            ["another temperature, or longer training (student.epochs=20)"],
+        ),
+        ({"reads_temperature": True}, {"student": 9, "train": 9}, [0.7] * 10, ["another temperature, or fewer images"]),
+        ({"reads_temperature": False}, {}, [0.7] * 10, ["fewer images for the student than for its teacher"]),
+        (
+            {"reads_temperature": False},
+            {"student": 9, "train": 10},
+            [0.7] * 10,
+            ["longer training (student.epochs=20)."],
+        ),
+        ({"reads_temperature": False}, {"student": 9, "train": 10}, RISING, [None, "still learning"]),
+    ],
+)
+def test_what_is_advised_can_be_done_in_that_run(
+    tmp_path: Path, about: dict[str, Any], data: dict[str, Any], accuracies: list[float], advice: list[str | None]
+) -> None:
+    teacher = {"on_training_images": {**SURE, **about}, "images_seen": 1000}
+    sentences = reasons({**result_of(tmp_path / "a", 60, teacher, accuracies), "data": data})
+    assert len(sentences) == len(advice)
+    for sentence, expected in zip(sentences, advice, strict=True):
+        assert (f"Try {expected}" in sentence or f"{expected};" in sentence) if expected else "Try" not in sentence
+    assert ("at temperature 4" in sentences[0]) == about.get("reads_temperature", True)
+
+
 def test_a_teacher_is_not_named_after_few_epochs_or_where_it_is_unsure(tmp_path: Path) -> None:
     result = result_of(tmp_path / "a", 60, {"on_training_images": SURE, "images_seen": 1000}, [0.7] * 9)
     assert reasons(result) == []

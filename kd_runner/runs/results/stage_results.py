@@ -89,6 +89,7 @@ class StageResults:
         companions: The runs of this process.
         links: The networks between teacher and student that were trained, in their order.
         peers: The trained students beside the student.
+        reads_temperature: True where the loss of a mode depends on the temperature.
     """
 
     def __init__(
@@ -100,10 +101,11 @@ class StageResults:
         companions: Companions,
         links: Sequence[Taught] = (),
         peers: Sequence[Taught] = (),
+        reads_temperature: bool = True,
     ) -> None:
         self.parts, self.settings, self.data = parts, parts.settings, parts.data
         self.folder, self.logger, self.state, self.companions = folder, logger, state, companions
-        self.links, self.peers = links, peers
+        self.links, self.peers, self.reads_temperature = links, peers, reads_temperature
         self.is_headless = is_headless(parts.settings)
         self.has_one_label = not self.data.splits.several_labels
 
@@ -270,9 +272,10 @@ class StageResults:
         has_logits = self.parts.teachers and not self.is_headless and self.settings.data_free is None
         if self.has_one_label and has_logits and learns_from_teacher(self.parts.modes):
             teacher, node = trained.networks[TEACHER], trained.nodes[TEACHER]
-            stages[TEACHER]["on_training_images"] = certainty(
-                teacher, node, self.parts.temperature, self.data, self.companions
-            )
+            stages[TEACHER]["on_training_images"] = {
+                **certainty(teacher, node, self.parts.temperature, self.data, self.companions),
+                "reads_temperature": self.reads_temperature,
+            }
 
     def add_absent_classes(self, stages: dict[str, Any], trained: TrainedNetworks) -> None:
         """Add the metrics of student and baseline on classes that they saw no image of, where there are such."""

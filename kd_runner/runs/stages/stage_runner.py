@@ -98,11 +98,21 @@ class StageRunner:
             files |= student_files
         self.data.process_group.broadcast(None)
         with self.state.at(EVALUATE):
-            return {**self.results().evaluate(files, best, node), "teacher_outputs": self.state.teacher_outputs}
+            return {
+                **self.results(bool(temperature_modes)).evaluate(files, best, node),
+                "teacher_outputs": self.state.teacher_outputs,
+            }
 
-    def results(self) -> StageResults:
-        """The object that evaluates the networks that have been trained."""
-        return StageResults(self.parts, self.folder, self.logger, self.state, self.companions, self.links, self.peers)
+    def results(self, reads_temperature: bool) -> StageResults:
+        """The object that evaluates the networks that have been trained.
+
+        Args:
+            reads_temperature: True where the loss of a mode depends on the temperature.
+        """
+        networks = (self.links, self.peers)
+        return StageResults(
+            self.parts, self.folder, self.logger, self.state, self.companions, *networks, reads_temperature
+        )
 
     def prepare_teachers(self) -> Path:
         """Bring the teachers to their final weights, from a file, from the store or trained now.

@@ -148,7 +148,7 @@ def test_modes_that_do_not_use_the_temperature_are_left_alone(result_of: RunIt) 
 def test_how_sure_a_teacher_is_of_training_images(result_of: RunIt, tmp_path: Path) -> None:
     result = result_of("student.fraction=0.1", "temperature=linear", "temperature.start=2", "temperature.end=3")
     seen, images = result["teacher"]["on_training_images"], result["data"]["student"]
-    assert (seen["images"], seen["temperature"]) == (images, 3)
+    assert (seen["images"], seen["temperature"], seen["reads_temperature"]) == (images, 3, True)
     teacher, _ = kd_runner.load(tmp_path / "run0" / "teacher.safetensors")
     data = assemble(check(json.loads((tmp_path / "run0" / "settings.json").read_text()))).data
     labels = data.student_images.labels
@@ -157,4 +157,5 @@ def test_how_sure_a_teacher_is_of_training_images(result_of: RunIt, tmp_path: Pa
         logits = teacher(data.view.normalise(pixels))
     assert seen["accuracy"] == pytest.approx(float((logits.argmax(1) == labels).double().mean()))
     assert seen["largest_probability"] == pytest.approx(float((logits / 3).softmax(1).max(1).values.mean()), rel=1e-5)
+    assert result_of("distillation=logits_l2")["teacher"]["on_training_images"]["reads_temperature"] is False
     assert "on_training_images" not in result_of("distillation=none")["teacher"]
