@@ -16,19 +16,31 @@ NOTEBOOK = DOCS / "first_run.ipynb"
 pytestmark = pytest.mark.skipif(not NOTEBOOK.is_file(), reason="the pages belong to a checkout")
 
 
+def blocks() -> list[str]:
+    """The blocks of Python in the page."""
+    return re.findall(r"^```python\n(.*?)^```$", (DOCS / "python.md").read_text(), re.M | re.S)
+
+
 def test_the_notebook_has_no_outputs() -> None:
     cells = json.loads(NOTEBOOK.read_text())["cells"]
     assert [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")] == []
 
 
+def test_every_block_imports_what_it_uses() -> None:
+    for block in blocks():
+        assert "kd_runner." not in block or re.search("^(import|from) kd_runner", block, re.M)
+        assert ("kd_runner.run(" in block) <= ("import kd_runner\n" in block)
+
+
 @pytest.mark.slow
 def test_every_block_of_the_page_is_one_program(tmp_path: Path) -> None:
-    found = re.findall(r"^```python\n(.*?)^```$", (DOCS / "python.md").read_text(), re.M | re.S)
+    found = blocks()
     assert len(found) == 3
     (tmp_path / "program.py").write_text("\n".join(found))
     done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "On the 539 test images:" in done.stdout
+    assert re.findall(r"^Distillation gave ([+-])", done.stdout, re.M) == ["+", "+"]  # of each run
 
 
 @pytest.mark.slow
@@ -42,7 +54,7 @@ def test_the_notebook_shows_tables_and_pictures(tmp_path: Path) -> None:
     shown, numbers, own, predicted = (cell.outputs for cell in notebook.cells if cell.cell_type == "code")
     assert shown[0]["data"]["text/html"].count("<img") >= 4
     assert "<table>" in shown[0]["data"]["text/html"]
-    assert numbers[0]["text"].startswith("gain ")
-    assert "student" in own[0]["text"]
+    assert numbers[0]["text"].startswith("gain +")
+    assert "Distillation gave +" in own[0]["text"]
     assert predicted[-1]["data"]["text/plain"].startswith("tensor")
     assert len(list((tmp_path / "outputs" / "store").iterdir())) == 2
