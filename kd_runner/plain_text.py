@@ -21,6 +21,7 @@ ESCAPED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 # Letters and marks that fonts show as nothing.
 INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0"
 COMPUTED = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # beginnings of formulas in spreadsheets
+NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 # Code, cells, tags, links, emphasis, deleted text, formulas and people's names; at a word's edge, numbers of issues and
 # emphasis; at the beginning, quotes and lists; in addresses, what makes them links; and what would be read as a sign.
 IN_MARKDOWN = re.compile(
@@ -81,8 +82,11 @@ def markdown_code(text: str, language: str = "") -> str:
 
 
 def csv_cell(value: Any) -> Any:
-    """A cell of a CSV file: a text that a spreadsheet would compute gets an apostrophe; numbers stay as they are."""
-    if not isinstance(value, str):
+    """A cell of a CSV file: a text that a spreadsheet would compute gets an apostrophe; numbers stay as they are.
+
+    So do texts that are numbers, such as the classes -1 and +1: they compute nothing.
+    """
+    if not isinstance(value, str) or NUMBER.fullmatch(value):
         return value
     text = printable(value)
     begins = value.lstrip()[:1]

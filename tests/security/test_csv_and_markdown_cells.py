@@ -9,14 +9,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kd_runner.plain_text import csv_cell, markdown_code, markdown_text
+from kd_runner.plain_text import NUMBER, csv_cell, markdown_code, markdown_text
 
 ANY_TEXT = st.text(st.characters(codec=None), max_size=30)
 steady = settings(deadline=None, derandomize=True, max_examples=60)
 
 
 @pytest.mark.parametrize(
-    "text", ["=1+1", "+1", "-1", "@SUM(A1)", "=cmd|' /C calc'!A0", " =1", "\t=1", "\r=1", "\n+1", "\tx", "＝1+1"]
+    "text",
+    [
+        "=1+1",
+        "+1+1",
+        "-1-1",
+        "=1",
+        "-",
+        "+x",
+        "-1:2",
+        "-1\n",
+        "-١",
+        "@SUM(A1)",
+        "=cmd|' /C calc'!A0",
+        " =1",
+        "\t=1",
+        "\r=1",
+        "\n+1",
+        "\tx",
+        "＝1+1",
+    ],
 )
 def test_a_text_that_a_spreadsheet_would_compute_gets_an_apostrophe(text: str) -> None:
     assert csv_cell(text).startswith("'")
@@ -30,6 +49,11 @@ def test_numbers_stay_numbers(value: float | None) -> None:
     assert written.getvalue().strip().strip('"') == ("" if value is None else str(value))
 
 
+@pytest.mark.parametrize("text", ["-1", "+1", "-0.5", "+.5", "-1.", "-1e-3", "0", "12"])
+def test_a_text_that_is_a_number_computes_nothing_and_stays(text: str) -> None:
+    assert csv_cell(text) == text
+
+
 @pytest.mark.parametrize("text", ["student.width=16", "distillation=dkd temperature=4", "", "käfer", "a-b", "3 runs"])
 def test_honest_texts_stay_as_they_are(text: str) -> None:
     assert csv_cell(text) == text
@@ -40,7 +64,7 @@ def test_honest_texts_stay_as_they_are(text: str) -> None:
 @given(ANY_TEXT)
 def test_no_cell_of_a_csv_file_is_a_formula_or_has_several_lines(text: str) -> None:
     cell = csv_cell(text)
-    assert not cell.lstrip().startswith(("=", "+", "-", "@"))
+    assert NUMBER.fullmatch(cell) or not cell.lstrip().startswith(("=", "+", "-", "@"))
     assert "\n" not in cell
     assert "\r" not in cell
 
