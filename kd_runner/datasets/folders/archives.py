@@ -9,13 +9,22 @@ import shutil
 import stat
 import tarfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from kd_runner.datasets.folders.archive_names import (
+    NamesInArchive,
+    is_undecodable_in_tar,
+    is_undecodable_in_zip,
+    name_in_zip,
+    note_odd_names,
+    with_slashes,
+)
 from kd_runner.datasets.folders.guarded_file import MOST_HEADERS, GuardedFile, without_compression
 from kd_runner.files import atomic, contents
 from kd_runner.files.locks import lock_where_possible
 from kd_runner.files.ownership import foreign_reason, keep_others_from_writing
-from kd_runner.notes import note
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +56,11 @@ def unpack(archive: Path, cache: Path) -> Path:
         ValueError: a name in the archive leads out of the folder or is no file, or the archive is too large or cannot
             be read. The message names the archive and the entry.
     """
-    status, resolved = archive.stat(), archive.resolve()
-    key = hashlib.sha256(repr((str(resolved), status.st_size, status.st_mtime_ns)).encode()).hexdigest()[:16]
-    folder = cache / f"{resolved.name.partition('.')[0]}.{key}"
+    folder, folder_before_016 = (cache / name for name in _folder_names(archive))
     cache.mkdir(parents=True, exist_ok=True)
     with lock_where_possible(cache / f"{folder.name}.lock"):
+        if not folder.is_dir() and folder_before_016.is_dir() and not _names_differ_from_before_016(archive):
+            folder = folder_before_016
         if not folder.is_dir():
             contents.remove_abandoned(folder)  # by a job that was killed; this one holds the lock
             with atomic.replacement(folder) as unfinished:
@@ -63,6 +72,26 @@ def unpack(archive: Path, cache: Path) -> Path:
         raise ValueError(f"{archive} was unpacked by somebody else ({reason} in {cache}): choose another dataset.cache")
     inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
     return inside[0] if len(inside) == 1 and inside[0].is_dir() and _holds_folders(inside[0]) else folder
+
+
+def _folder_names(archive: Path) -> tuple[str, str]:
+    """The name of the folder that an archive is unpacked in, and the name that it had before kd-runner 0.16."""
+    status, resolved = archive.stat(), archive.resolve()
+    facts = (str(resolved), status.st_size, status.st_mtime_ns)
+    keys = [hashlib.sha256(repr(key).encode()).hexdigest()[:16] for key in ((*facts, "names in UTF-8"), facts)]
+    new, before = (f"{resolved.name.partition('.')[0]}.{key}" for key in keys)
+    return new, before
+
+
+def _names_differ_from_before_016(archive: Path) -> bool:
+    """True for a .zip with names that kd-runner read in another way before 0.16."""
+    if not archive.name.lower().endswith(".zip"):
+        return False
+    try:
+        with _open_zip(archive) as opened:
+            return any(with_slashes(name_in_zip(member)) != member.filename for member in opened.infolist())
+    except Exception:  # to unpack it says what is wrong
+        return True
 
 
 def _holds_folders(folder: Path) -> bool:
@@ -84,50 +113,64 @@ def _unpack(archive: Path, into: Path) -> None:
         if reason.startswith("file could not be opened successfully"):  # the message of each reader follows
             reason = "it is no whole archive"
         raise ValueError(f"{archive} cannot be unpacked: {reason}") from error
-    repeated = len(names) - len(set(names))
-    if repeated:
-        note("data", f"{repeated:,} of {len(names):,} files in {archive} have the name of another one: the last counts")
+    note_odd_names(archive, names)
 
 
-def _unpack_zip(archive: Path, into: Path) -> list[str]:
-    """The names of the files that were unpacked."""
+@contextmanager
+def _open_zip(archive: Path) -> Iterator[zipfile.ZipFile]:
     directory = max(LEAST_DIRECTORY, archive.stat().st_size // 8)  # its list of files
     with archive.open("rb") as file, zipfile.ZipFile(GuardedFile(file, directory)) as opened:
+        yield opened
+
+
+def _unpack_zip(archive: Path, into: Path) -> NamesInArchive:
+    """The names of the files that were unpacked."""
+    names = NamesInArchive()
+    with _open_zip(archive) as opened:
         members = opened.infolist()
         _check_number(archive, len(members))
         for member in members:
             mode = member.external_attr >> 16
             is_plain = stat.S_ISREG(mode) or stat.S_ISDIR(mode) or not stat.S_IFMT(mode)
+            is_undecodable = is_undecodable_in_zip(member)
+            name = name_in_zip(member)
+            member.filename = with_slashes(name)
             _check_entry(archive, member.filename, is_plain)
+            if not member.is_dir():
+                names.add(name, is_undecodable)
         _check_size(archive, sum(member.file_size for member in members), into)
-        opened.extractall(into)
-        return [member.filename for member in members if not member.is_dir()]
+        opened.extractall(into, members)
+        return names
 
 
-def _unpack_tar(archive: Path, into: Path) -> list[str]:
+def _unpack_tar(archive: Path, into: Path) -> NamesInArchive:
     """The names of the files that were unpacked."""
     with (
         archive.open("rb") as file,
         without_compression(file) as content,
         tarfile.open(fileobj=(guarded := GuardedFile(content, most=MOST_HEADERS)), mode="r:") as opened,
     ):
+        names = NamesInArchive()
         members: list[tarfile.TarInfo] = []
         size, most = 0, _most_bytes(archive)
         for member in opened:
             guarded.begin_file()
             _check_number(archive, len(members))
+            name, member.name = member.name, with_slashes(member.name)
             _check_entry(archive, member.name, member.isreg() or member.isdir())
             members.append(member)
+            if member.isreg():
+                names.add(name, is_undecodable_in_tar(name))
             size += max(0, member.size)
             if size > most:  # before all its bytes are read to find the next entry
                 break
         _check_size(archive, size, into)
         guarded.most = guarded.left = None  # from here on files are read, a piece at a time
         if hasattr(tarfile, "data_filter"):  # of Python 3.10.12, 3.11.4 and later
-            opened.extractall(into, filter="data")
+            opened.extractall(into, members, filter="data")
         else:
             opened.extractall(into, [_as_own(member) for member in members], numeric_owner=True)
-        return [member.name for member in members if member.isreg()]
+        return names
 
 
 def _as_own(member: tarfile.TarInfo) -> tarfile.TarInfo:

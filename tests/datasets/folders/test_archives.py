@@ -109,8 +109,10 @@ def test_names_in_other_encodings_are_read_and_can_be_printed(tmp_path: Path) ->
             member = tarfile.TarInfo(f"Käfer_{name}")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    splits = read(raw)
+    with collected_notes() as notes:
+        splits = read(raw)
     assert splits.classes == ["K\ufffdfer_a", "K\ufffdfer_b"]
+    assert any("10 of 10 files in" in line and "not in UTF-8, such as K\ufffdfer_a/0.png" in line for line in notes)
     " ".join(splits.classes).encode()
     zipped = write_zip(tmp_path / "unicode.zip", {f"動物 {name}": content for name, content in pictures().items()})
     assert read(zipped).classes == ["動物 a", "動物 b"]
