@@ -70,6 +70,11 @@ class Console(Stream):
         if not self.has_ended:
             super().emit(record)
 
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, with `?` for letters that the terminal cannot print."""
+        text, encoding = super().format(record), getattr(self.stream, "encoding", None)
+        return text.encode(encoding, "replace").decode(encoding) if encoding else text
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """Called in the place of an error in `emit`."""
         error = sys.exc_info()[1]

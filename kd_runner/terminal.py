@@ -76,9 +76,17 @@ def table_lines(columns: Sequence[TextColumn], width: int | None) -> tuple[list[
     return [line.rstrip() for line in text.getvalue().splitlines() if line.strip()], left_out
 
 
+def is_terminal() -> bool:
+    """True where standard output is a terminal, and not a file, a pipe, or closed."""
+    try:
+        return sys.stdout.isatty()
+    except (AttributeError, ValueError):  # a program without standard output, or that has closed it
+        return False
+
+
 def terminal_width() -> int | None:
     """The number of columns of the terminal; None where standard output is no terminal."""
-    return Console().width if sys.stdout.isatty() else None
+    return Console().width if is_terminal() else None
 
 
 def fold_text(text: str, width: int | None) -> str:

@@ -6,7 +6,6 @@ Imports no torch, so that `--help` answers at once.
 from __future__ import annotations
 
 import argparse
-import io
 import logging
 import os
 import re
@@ -36,6 +35,7 @@ from kd_runner.files import atomic
 from kd_runner.files.disk import refusal
 from kd_runner.files.home import typed_path
 from kd_runner.plain_text import printable
+from kd_runner.terminal import is_terminal
 
 PIPED_WIDTH = 120  # columns of a table that goes to no terminal
 FORMATS = ("table", "json", "csv")
@@ -65,9 +65,6 @@ def run_command(command: str, function: Callable[[], int]) -> int:
     0: done. 1: done, except for files that cannot be read; or it could not be finished. 2: a word of the command, a
     file of weights or a folder cannot work. 130: Ctrl-C. 143: terminated.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name may have letters that the terminal cannot print
-            stream.reconfigure(errors="replace")
     try:
         with _terminable(), notes_printed(command):
             code = function()
@@ -212,7 +209,7 @@ def deliver(text: str, path: Path | None) -> None:
 
 def table_width(path: Path | None) -> int:
     """The number of columns of a table: those of the terminal; 120 for a file or a pipe."""
-    return Console().width if path is None and sys.stdout.isatty() else PIPED_WIDTH
+    return Console().width if path is None and is_terminal() else PIPED_WIDTH
 
 
 def device_called(name: str) -> Any:

@@ -14,6 +14,7 @@ from kd_runner.command_line.python_settings import RESUME, TARGET, composed_sett
 from kd_runner.files.scores import with_scores
 from kd_runner.interface.objects import target_of
 from kd_runner.interface.result import RunResult
+from kd_runner.log_handlers import Console
 from kd_runner.notes import collected_notes
 from kd_runner.plain_text import PlainFormatter
 from kd_runner.runs.run import run as run_settings
@@ -86,7 +87,7 @@ def _with_targets(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str
 def _print_log(quiet: bool) -> Iterator[None]:
     """Print the log's lines of kd-runner in this block, unless the program has a handler of its own."""
     logger = logging.getLogger("kd_runner")
-    level, handler = logger.level, logging.StreamHandler(sys.stdout)
+    level, handler = logger.level, Console(sys.stdout)
     handler.setFormatter(PlainFormatter("%(message)s"))
     is_handled = logger.hasHandlers()
     if not quiet and not is_handled:

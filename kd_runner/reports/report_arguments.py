@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,9 +30,6 @@ def main(verify: Verify | None = None) -> int:
         verify: The function for `--verify`, which lies in a higher layer; None: there is no such option.
     """
     arguments = _parser(verify is not None).parse_args()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name may have letters that the terminal cannot print
-            stream.reconfigure(errors="replace")
     try:
         if verify is not None and arguments.verify:
             _refuse_beside_verify(arguments)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.text import Text
 
 from kd_runner.files import atomic
 from kd_runner.formats import stopwatch
-from kd_runner.terminal import lines_above
+from kd_runner.terminal import is_terminal, lines_above
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +34,7 @@ class CheckProgress:
 
     def __init__(self, verb: str, count: int, console: Console | None = None) -> None:
         self.verb, self.count = verb, count
-        self.console = console or (Console() if sys.stdout.isatty() else None)
+        self.console = console or (Console() if is_terminal() else None)
         self._started = time.monotonic()
         self._next = self._started + SHOWN_FROM
         self._live: Live | None = None

@@ -157,7 +157,7 @@ def examine_jobs(jobs: Sequence[Job], folder: Path, fork_server: ForkServer, eng
         tick = lambda _: progress.show(read_progress(check_folder / PROGRESS))  # noqa: E731
         Pool(fork_server, [engine.check_slot], engine.threads, limits, lambda *_: None, tick).run([task])
     if task.code != 0:
-        last_line = (check_folder / CONSOLE).read_text().strip().splitlines()[-1:]
+        last_line = (check_folder / CONSOLE).read_text("utf-8", "replace").strip().splitlines()[-1:]
         raise RunFailed(
             f"the jobs could not be checked (exit code {task.code}): {' '.join(last_line) or 'it printed nothing'}"
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -30,7 +29,7 @@ from kd_runner.sweeps.end_reasons import end_reason
 from kd_runner.sweeps.engines.task import Event, Task
 from kd_runner.sweeps.jobs import Job
 from kd_runner.sweeps.packs.tasks import newly_ended
-from kd_runner.terminal import lines_above
+from kd_runner.terminal import is_terminal, lines_above
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +68,7 @@ class LiveView:
         self.console = console or Console()
         self.live = (
             Live(console=self.console, refresh_per_second=4, transient=True, vertical_overflow="crop")
-            if sys.stdout.isatty()
+            if is_terminal()
             else None
         )
         self._shown = ExitStack()

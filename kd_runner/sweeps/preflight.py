@@ -21,6 +21,7 @@ from kd_runner.errors import COMPLETED, FAILED, Answer, RunFailed, SettingsError
 from kd_runner.files import atomic
 from kd_runner.files.run_folder import PROGRESS
 from kd_runner.formats import network_and_seed
+from kd_runner.log_handlers import Console
 from kd_runner.plain_text import PlainFormatter
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.checks.rehearsal import Rehearsal, rehearse
@@ -221,7 +222,7 @@ def _train_for_several(words: Sequence[str]) -> None:
         SettingsError, RunFailed: it cannot be trained.
     """
     settings_file, job, stage, folder = words
-    logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+    logging.basicConfig(level=logging.INFO, handlers=[Console(sys.stdout)])
     for handler in logging.getLogger().handlers:
         handler.setFormatter(PlainFormatter("%(message)s"))
     settings = check(read_jobs(Path(settings_file))[job])

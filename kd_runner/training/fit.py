@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from kd_runner.clock import run_seconds
 from kd_runner.config.sections import TrainerSettings
 from kd_runner.errors import RunFailed
 from kd_runner.input_pipeline.batches import PlainBatches
+from kd_runner.terminal import is_terminal
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.callbacks import EpochBar, EpochLines, SaveResumeState
 from kd_runner.training.classifier import Classifier
@@ -65,7 +65,7 @@ def fit(
         return module.seconds_before
     logger.remove_records_after(module.stage, module.epoch, module.step)
     started = run_seconds()
-    callbacks: list[Callback] = [EpochBar() if sys.stdout.isatty() else EpochLines()]
+    callbacks: list[Callback] = [EpochBar() if is_terminal() else EpochLines()]
     callbacks += profiler_of(settings, module, None if logger is None else logger.folder)
     if resume_state:
         callbacks.insert(0, SaveResumeState(resume_state, started - module.seconds_before))

@@ -69,7 +69,7 @@ def _run_job(job: Mapping[str, Any], number: int, companions: Companions, record
         return
     folder, started = Path(job["folder"]), time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / CONSOLE).open("a", buffering=1) as console:
+    with (folder / CONSOLE).open("a", buffering=1, encoding="utf-8", errors="replace") as console:
         sys.stdout = sys.stderr = console
         for logger in (logging.getLogger(), logging.getLogger("kd_runner.problems")):
             logger.handlers[:] = []
