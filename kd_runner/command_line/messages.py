@@ -34,6 +34,7 @@ from kd_runner.command_line.own_folder import config_dirs
 from kd_runner.command_line.quoted_values import quoted_text, quoted_word
 from kd_runner.command_line.sweep_words import NOT_SWEPT, meant_sweep, not_swept, sweep_inside
 from kd_runner.config.conf_dir import CONF_DIR, NAMED
+from kd_runner.files.home import with_home
 from kd_runner.foreign_words import answer_for, number_for, option_for
 from kd_runner.plain_text import printable
 from kd_runner.suggestions import did_you_mean, number_meant
@@ -76,7 +77,7 @@ def _only_names_target(experiment: str, key: str) -> bool:
     """True where the file of an experiment names a `_target_` in the section of `key`, and does not set that key."""
     group, _, name = key.partition(".")
     folders = [*map(Path, config_dirs(_typed_words())), CONF_DIR]
-    files = [folder.expanduser() / f"{experiment.replace('=', '/', 1)}.yaml" for folder in folders]
+    files = [with_home(folder) / f"{experiment.replace('=', '/', 1)}.yaml" for folder in folders]
     file = next((file for file in files if file.is_file()), None)
     section = option_settings(file, folders).get(group) if file is not None else None
     return isinstance(section, dict) and "_target_" in section and name.partition(".")[0] not in section
@@ -410,7 +411,7 @@ def _known_keys(misspelt: str) -> Iterator[str]:
         word for word in _typed_words() if "=" in word and not word.lstrip("+").startswith(("-", "~", f"{misspelt}="))
     ]
     words = [word if re.search(r"[\[{(]", word) else word.split(",")[0] for word in words]  # a sweep's first value
-    folders = [f"file://{Path(folder).expanduser().absolute()}" for folder in config_dirs(_typed_words())]
+    folders = [f"file://{with_home(folder).absolute()}" for folder in config_dirs(_typed_words())]
     search_path = [f"hydra.searchpath={folders}"] if folders else []
     for overrides in ([*search_path, *words], search_path, []):
         try:

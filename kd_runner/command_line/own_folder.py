@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from kd_runner.command_line.flags import CONFIG_DIR, split_flags
 from kd_runner.errors import SettingsError
+from kd_runner.files.home import with_home
 
 PRIMARY = "config.yaml"  # the file that all settings are composed from, of which there is one
 OTHER_FILES = ("--config-name", "-cn", "--config-path", "-cp")  # flags that choose another
@@ -31,7 +31,7 @@ def refuse_ignored_files(words: Sequence[str]) -> None:
         folder for word in words if word.startswith("hydra.searchpath=") for folder in IN_SEARCHPATH.findall(word)
     ]
     for folder in [*config_dirs(words), *searched]:
-        file = Path(folder).expanduser() / PRIMARY
+        file = with_home(folder) / PRIMARY
         if file.is_file():
             key = "hydra.searchpath" if folder in searched else "--config-dir"
             raise SettingsError(

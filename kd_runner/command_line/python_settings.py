@@ -76,7 +76,7 @@ def resumed_run(
     resumed = without_page(with_home(typed[-1]))
     if (resumed / MULTIRUN).is_file():
         raise SettingsError(f"{RESUME}: must be the folder of a run for kd_runner.run, {typed[-1]} is that of a sweep")
-    if folder is not None and Path(folder).expanduser().absolute() != resumed.absolute():
+    if folder is not None and with_home(folder).absolute() != resumed.absolute():
         raise SettingsError(f"folder: must be left out or the same beside {RESUME}={typed[-1]}, got {folder}")
     remember_typed([*words, *_words({key: value for key, value in settings.items() if key == CLASS_NAMES})])
     # They are all settings then, and are compared with those of the folder.
@@ -109,7 +109,7 @@ def composed_settings(
             raise SettingsError(f"{word}: is for the command line: one call is one run of settings such as seed=0")
     remember_typed([*words, *_words({key: value for key, value in settings.items() if key.startswith("dataset")})])
     refuse_empty_paths([*words, *(f"{key}={value}" for key, value in settings.items())])
-    folder = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).expanduser().absolute()}]"]
+    folder = [] if config_dir is None else [f"hydra.searchpath=[file://{with_home(config_dir).absolute()}]"]
     overrides = [*folder, *(as_hydra_reads_it(word) for word in words)]
     values = {}
     for key, value in settings.items():

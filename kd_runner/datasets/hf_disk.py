@@ -32,6 +32,7 @@ from kd_runner.datasets.packed.packed_images import PackedImages
 from kd_runner.datasets.packed.packed_splits import Problems, splits_of_packed
 from kd_runner.datasets.splits import Splits
 from kd_runner.datasets.tables.label_values import Value, classes_and_labels, label_value, names_of_classes
+from kd_runner.files.home import with_home
 from kd_runner.notes import note
 
 DICT, STATE = "dataset_dict.json", "state.json"  # the files by which a saved data set is known
@@ -81,7 +82,7 @@ def hf_disk(
         ValueError: a data set that cannot be read, or without columns of images and labels.
     """
     pixels = PixelSettings(image_size, color, parse_background(background), max_pixels, white, resize_size=resize_size)
-    folder = Path(root).expanduser()
+    folder = with_home(root)
     folders, unread = _folders_of_splits(folder, {"train": train, "val": val, "test": test})
     tables = {split: _load(path) for split, path in folders.items()}
     columns = find_columns(tables["train"].features, image_column, label_column)
@@ -100,7 +101,7 @@ def hf_disk(
         [name for part in rows.values() for name in part.without_label],
         ["it has no label" for part in rows.values() for _ in part.without_label],
     )
-    cache_folder, fractions = Path(cache).expanduser() if cache else None, {"val": val_fraction, "test": test_fraction}
+    cache_folder, fractions = with_home(cache) if cache else None, {"val": val_fraction, "test": test_fraction}
     left_out = LeftOut()
     if unread:
         note(

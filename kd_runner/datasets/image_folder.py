@@ -39,6 +39,7 @@ from kd_runner.datasets.inspection.unreadable import (
     number_unreadable,
 )
 from kd_runner.datasets.splits import AnyImages, Split, Splits, cut, unused_cuts
+from kd_runner.files.home import with_home
 from kd_runner.notes import note
 
 log = logging.getLogger(__name__)
@@ -77,8 +78,8 @@ def image_folder(
             under unknown names, or an archive that is refused.
     """
     pixels = PixelSettings(image_size, color, parse_background(background), max_pixels, white, resize_size=resize_size)
-    cache_folder = Path(cache).expanduser() if cache else None
-    layout, files = _find_files(Path(root).expanduser(), pixels, cache_folder, on_bad_image == "skip")
+    cache_folder = with_home(cache) if cache else None
+    layout, files = _find_files(with_home(root), pixels, cache_folder, on_bad_image == "skip")
     images, conversions = load(files, residency, cache_folder)
     note_conversions(conversions, sum(map(len, files.values())), pixels.ground, white)
     fractions = {"val": val_fraction, "test": test_fraction}

@@ -34,6 +34,7 @@ from kd_runner.datasets.splits import Images, Split, Splits, has_several_labels
 from kd_runner.datasets.tables.named_parts import WITHOUT_LABELS, NamedParts, columns_without_effect, parts_of
 from kd_runner.datasets.tables.rows import COLUMNS, LABEL, LABELS, rows_of
 from kd_runner.datasets.tables.table_file import read_table
+from kd_runner.files.home import with_home
 from kd_runner.notes import note
 
 
@@ -83,14 +84,14 @@ def manifest(
             image that is not there or cannot be read.
     """
     pixels = PixelSettings(image_size, color, parse_background(background), max_pixels, white, resize_size=resize_size)
-    file = Path(root).expanduser()
-    folder = Path(image_root).expanduser() if image_root else file.parent
+    file = with_home(root)
+    folder = with_home(image_root) if image_root else file.parent
     table = rows_of(read_table(file), dict(zip(COLUMNS, (path, label, split, weight, group, labels), strict=True)))
     if not folder.is_dir():
         raise ValueError(f"image_root must be a folder, or null for that of the manifest, got {folder}")
-    allowed = [Path(name).expanduser() for name in may_lead_to]
+    allowed = [with_home(name) for name in may_lead_to]
     named = parts_of(table.rows, file, folder, allowed, on_empty_label, on_bad_image == "skip", pixels)
-    reading = Reading(Path(cache).expanduser() if cache else None, residency, on_bad_image == "skip")
+    reading = Reading(with_home(cache) if cache else None, residency, on_bad_image == "skip")
     files, left_out = _readable(named, reading.cache, reading.skip, file)
     images, unused = _read(files, reading)
     unlabelled = images.pop(WITHOUT_LABELS, None)

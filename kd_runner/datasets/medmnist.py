@@ -22,6 +22,7 @@ from kd_runner.datasets.inspection.survey import list_of_names
 from kd_runner.datasets.labels.multi_label import labels_of_array
 from kd_runner.datasets.splits import Split, Splits, cut, unused_cuts
 from kd_runner.datasets.tables.label_values import classes_and_labels, names_of_classes
+from kd_runner.files.home import with_home
 from kd_runner.notes import note
 
 SHARE_OF_MEMORY = 0.5  # of the machine's, that the arrays may take
@@ -48,7 +49,7 @@ def medmnist(
         FileNotFoundError: there is no such file.
         ValueError: the file is none of this kind.
     """
-    file = Path(root).expanduser()
+    file = with_home(root)
     _check_file(file)
     arrays = _read(file)
     splits = {split: arrays[f"{split}_images"] for split in SPLITS if f"{split}_images" in arrays}

@@ -12,6 +12,7 @@ import torch
 from torchvision import datasets
 
 from kd_runner.datasets.splits import Split, Splits, cut
+from kd_runner.files.home import with_home
 from kd_runner.notes import note
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def torchvision_set(
         FileNotFoundError: the data set is not under `root`, and was not downloaded.
         ValueError: its files cannot be read, or do not belong together.
     """
-    folder = Path(root).expanduser()
+    folder = with_home(root)
     train, classes = _read(name, folder, train=True, download=download)
     test, _ = _read(name, folder, train=False, download=download)
     train, val = cut(train, val_fraction, seed, "val_fraction")

@@ -32,6 +32,7 @@ from kd_runner.datasets.packed.shard_samples import Keys, samples_of
 from kd_runner.datasets.packed.shards import Shards, find_shards
 from kd_runner.datasets.splits import Splits
 from kd_runner.datasets.tables.label_values import Value, classes_and_labels, names_of_classes
+from kd_runner.files.home import with_home
 from kd_runner.notes import note
 
 INDEX = 2  # raise by one when more is read from shards: indices in caches are then no longer used
@@ -80,7 +81,7 @@ def webdataset(
             it is not clear to which split they belong.
     """
     pixels = PixelSettings(image_size, color, parse_background(background), max_pixels, white, resize_size=resize_size)
-    cache_folder = Path(cache).expanduser() if cache else None
+    cache_folder = with_home(cache) if cache else None
     keys = Keys(_ending(image_key), _ending(label_key), json_field)
     shards = find_shards(root, {"train": train, "val": val, "test": test})
     indices = _read_indices(shards, keys, cache_folder)

@@ -172,7 +172,7 @@ def _files(arguments: argparse.Namespace) -> dict[str, Path]:
     """
     from kd_runner.deploy.model_files import model_file, refuse_missing, run_files
 
-    model, chosen = arguments.model.expanduser(), arguments.network
+    model, chosen = arguments.model, arguments.network
     if not model.is_dir():
         return {"network": model_file(model, chosen[0] if chosen else None)}
     files = run_files(model)
@@ -198,13 +198,13 @@ def _judge(predictors: Mapping[str, Predictor], arguments: argparse.Namespace) -
 
     size, workers = arguments.batch_size, arguments.workers
     if arguments.data is None:
-        model = arguments.model.expanduser()
+        model = arguments.model
         folder = model if model.is_dir() else model.parent
         if not (folder / SETTINGS).exists():
             raise SettingsError(f"{arguments.model} is in no folder of a run: name the pictures to evaluate on")
         return judged_on_own_test(predictors, folder, arguments.trust, arguments.root, size, workers)
     name = network_to_describe(predictors)
-    with unpacked_folder(arguments.data.expanduser()) as place:
+    with unpacked_folder(arguments.data) as place:
         data = _labelled_pictures(predictors, name, arguments, place)
         with progress(len(data.paths)) as advance:
             judged = judged_on_folder(predictors, name, data, size, workers, advance)
@@ -234,7 +234,7 @@ def _labelled_pictures(
     from kd_runner.deploy.given_table import table_words
     from kd_runner.deploy.trained_on import note_trained_on
 
-    path, model = arguments.data.expanduser(), arguments.model.expanduser()
+    path, model = arguments.data, arguments.model
     is_table = is_table_name(path) and not path.is_dir()
     several_labels = predictors[name].input.several_labels
     for predictor in predictors.values():

@@ -16,6 +16,7 @@ from torch import Tensor
 from kd_runner.datasets.decoding.files import PixelSettings
 from kd_runner.datasets.decoding.image_file import picture_in_memory
 from kd_runner.datasets.decoding.image_input import ImageInput
+from kd_runner.files.home import with_home
 
 GivenImage: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray | Tensor"
 GivenImages: TypeAlias = "GivenImage | Sequence[GivenImage]"
@@ -86,7 +87,7 @@ def read_file(path: Path, image_input: ImageInput, max_pixels: int) -> ReadImage
 
 def _read(image: Any, image_input: ImageInput, max_pixels: int) -> ReadImage:
     if isinstance(image, (str, os.PathLike)):
-        return read_file(Path(image).expanduser(), image_input, max_pixels)
+        return read_file(with_home(image), image_input, max_pixels)
     if isinstance(image, Image.Image):
         settings = image_input.pixel_settings(max_pixels)
         ground, white = settings.ground, settings.white

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kd_runner.errors import SettingsError
 from kd_runner.files.contents import is_link
+from kd_runner.files.home import with_home
 from kd_runner.files.run_folder import (
     GRID,
     MULTIRUN,
@@ -43,7 +44,7 @@ def model_file(path: str | Path, network: str | None = None) -> Path:
     Raises:
         SettingsError: the folder has no such file; the message says what it holds.
     """
-    path = without_page(Path(path).expanduser())
+    path = without_page(with_home(path))
     if network is not None and network not in NETWORKS:
         raise SettingsError(f"network: must be one of {', '.join(NETWORKS)}, got {network}")
     if path.is_dir():

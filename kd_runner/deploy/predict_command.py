@@ -177,7 +177,7 @@ def picture_files(names: Sequence[Path], opened: ExitStack) -> list[PictureFile]
     from kd_runner.deploy.given_archive import unpacked_folder
 
     files: list[PictureFile] = []
-    for path in (path.expanduser() for path in names):
+    for path in names:
         place = opened.enter_context(unpacked_folder(path))
         if place.is_dir():
             images = _pictures_in(place, path)

@@ -25,6 +25,7 @@ from kd_runner.datasets.tables.table_file import is_table_name
 from kd_runner.deploy.stored_run import StoredSettings, evaluation_batch_of, read_settings
 from kd_runner.errors import SettingsError
 from kd_runner.files import tolerant_json
+from kd_runner.files.home import with_home
 from kd_runner.files.run_folder import ANALYSIS, RESULT, SETTINGS
 from kd_runner.input_pipeline.batches import evaluation_batch
 from kd_runner.notes import note
@@ -83,7 +84,7 @@ def read_stored_data(
     node |= _recorded_class_names(folder, node)
     chosen = residency or settings.dataset.get("residency", "auto")
     with TemporaryDirectory(prefix="kd_runner_") as unpacked:
-        in_archive = isinstance(node.get("root"), str) and is_archive(Path(node["root"]).expanduser())
+        in_archive = isinstance(node.get("root"), str) and is_archive(with_home(node["root"]))
         safe = {"download": False, "cache": unpacked if in_archive else None}
         try:
             node = _with_arguments(node, "dataset", safe, trust)

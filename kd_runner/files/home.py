@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
+from os import PathLike
 from pathlib import Path
 
 from kd_runner.files.run_folder import without_page
@@ -28,8 +29,11 @@ def typed_run(text: str) -> Path:
     return without_page(typed_path(text))
 
 
-def with_home(text: str) -> Path:
-    """The path with ~ for the home folder: shells leave it in place behind '=', as in --out=~/report."""
+def with_home(text: str | PathLike[str]) -> Path:
+    """The path with ~ for the home folder: shells leave it in place behind '=', as in --out=~/report.
+
+    `Path.expanduser` raises a RuntimeError for a file that is called ~1.png.
+    """
     try:
         return Path(text).expanduser()
     except RuntimeError:  # no such user, or no home: it is a name like any other

@@ -14,6 +14,7 @@ from kd_runner.charts.png import png
 from kd_runner.charts.run_charts import PICTURES
 from kd_runner.comparison.gap import gap_in
 from kd_runner.deploy.predictor import Predictor, load
+from kd_runner.files.home import with_home
 from kd_runner.files.run_folder import PAGE
 from kd_runner.reports.run_page import Folder, read_folder
 from kd_runner.reports.summary import sentences, table, table_columns
@@ -62,7 +63,7 @@ class RunResult:
         Raises:
             SettingsError: the run has no result.
         """
-        run = read_folder(Path(folder).expanduser()).run
+        run = read_folder(with_home(folder)).run
         return RunResult(run.folder, run.result)
 
     @property

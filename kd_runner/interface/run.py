@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_runner.command_line.python_settings import RESUME, TARGET, composed_settings, resumed_run
+from kd_runner.files.home import with_home
 from kd_runner.files.scores import with_scores
 from kd_runner.interface.objects import target_of
 from kd_runner.interface.result import RunResult
@@ -54,12 +55,12 @@ def run(
     values, trust = _with_targets({name.replace("__", "."): value for name, value in settings.items()})
     typed_words, folder = resumed_run(words, values, folder, config_dir)
     values.pop(RESUME, None)
-    run_folder = Path(folder).expanduser() if folder is not None else RUNS / f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}"
+    run_folder = with_home(folder) if folder is not None else RUNS / f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}"
     with _print_log(quiet):
         with collected_notes() as notes:
             composed = composed_settings(typed_words, values, trust, config_dir)
         logging.getLogger(__name__).info("starting  %s", composed.in_short)
-        options_folder = None if config_dir is None else Path(config_dir).expanduser()
+        options_folder = None if config_dir is None else with_home(config_dir)
         checked, typed = composed.settings, composed.overrides
         result = run_settings(checked, run_folder, typed, composed.secrets, notes, (), config_dir=options_folder)
     return RunResult(run_folder.absolute(), with_scores(result))

@@ -6,7 +6,6 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +22,7 @@ from kd_runner.datasets.splits import Splits
 from kd_runner.distributed_launch import launch_from_environment
 from kd_runner.errors import SettingsError, code_error
 from kd_runner.evaluation.corruptions.corrupt import CHANNELS
+from kd_runner.files.home import with_home
 from kd_runner.files.stages import FINETUNE, STUDENT
 from kd_runner.models.own_input import OwnInput, inner, own_shape
 from kd_runner.networks.channels import refuse_missing_library
@@ -311,7 +311,7 @@ def _check_shares(settings: Settings, splits: Splits) -> None:
 
 def _check_store(store: str) -> None:
     """Refuse a store that could not be written to; it is made when there is something to store."""
-    root = Path(store).expanduser()
+    root = with_home(store)
     missing = [folder for folder in (root, *root.parents) if not folder.exists()]
     try:
         root.mkdir(parents=True, exist_ok=True)

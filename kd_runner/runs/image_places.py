@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kd_runner.config.settings import Settings
 from kd_runner.datasets.folders.archives import is_archive, unpack
+from kd_runner.files.home import with_home
 
 CACHE = "~/.cache/kd_runner/decoded"  # for data sets that have no folder for decoded images
 
@@ -21,4 +22,4 @@ def folder_of_images(path: Path, settings: Settings) -> Path:
     cache = settings.dataset.node.get("cache", CACHE)
     if cache is None:
         raise ValueError(f"{path} cannot be unpacked where dataset.cache is null: unpack it, or name a folder there")
-    return unpack(path, Path(cache).expanduser())
+    return unpack(path, with_home(cache))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from kd_runner.config.sections import StudentSettings
 from kd_runner.config.settings import Settings
 from kd_runner.datasets.decoding.files import ImageFiles
 from kd_runner.files.file_digest import file_digest
+from kd_runner.files.home import with_home
 from kd_runner.files.stages import BASELINE, STUDENT
 from kd_runner.models.ensemble import Ensemble
 from kd_runner.networks import checkpoints
@@ -194,7 +194,7 @@ class Parts:
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change with whatever can change the result."""
         paths = [settings.checkpoint for settings in self.settings.all_teachers.values()]
-        weights = [path and file_digest(Path(path).expanduser()) for path in paths]
+        weights = [path and file_digest(with_home(path)) for path in paths]
         further_digests = [files.fingerprint() for files in self.further_tests.values()]
         transfer = [] if self.data.transfer is None else [self.data.transfer.digest]
         images = [self.data.splits.fingerprint, *further_digests]

@@ -36,7 +36,7 @@ KEY = "[0-9a-f]{16}"  # the name of an entry's folder: nothing else is touched
 def main(words: Sequence[str]) -> int:
     """Run `kd-runner store` with `words`; returns the exit code, 1 for a fault, or for what cannot be deleted."""
     arguments = _parser().parse_args(words)
-    root = arguments.store.expanduser()
+    root = arguments.store
     if not root.is_dir():
         return _refuse(f"no folder {root.resolve()}")
     if arguments.command == "verify":

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_runner.errors import SettingsError
+from kd_runner.files.home import with_home
 from kd_runner.files.ownership import HAS_OWNERS
 
 VARIABLE = "KD_RUNNER_STORE_KEY"  # names the file of the key
@@ -26,7 +27,7 @@ SHORTEST = 16  # bytes of a key
 def key_file() -> Path:
     """The file of the key: the one that the environment names, or one in the home folder."""
     named = os.environ.get(VARIABLE)
-    return Path(named).expanduser() if named else Path.home() / ".config" / "kd_runner" / "store.key"
+    return with_home(named) if named else Path.home() / ".config" / "kd_runner" / "store.key"
 
 
 def is_asked_for() -> bool:

@@ -19,6 +19,7 @@ from kd_runner.config.settings import Settings, check
 from kd_runner.datasets.splits import Splits
 from kd_runner.errors import COMPLETED, FAILED, Answer, RunFailed, SettingsError, exit_code_of, one_line
 from kd_runner.files import atomic
+from kd_runner.files.home import with_home
 from kd_runner.files.run_folder import PROGRESS
 from kd_runner.formats import network_and_seed
 from kd_runner.log_handlers import Console
@@ -70,7 +71,7 @@ def made_folders(stores: Iterable[str]) -> Iterator[None]:
     made = []
     for store in stores:
         with suppress(OSError, RuntimeError):  # the jobs say it
-            root = Path(store).expanduser().absolute()
+            root = with_home(store).absolute()
             made += [folder for folder in (root, *root.parents) if not folder.exists()]
             root.mkdir(parents=True, exist_ok=True)
     try:
@@ -180,7 +181,7 @@ def missing_networks(parts: Parts) -> dict[str, str]:
 
     Those that are others on several devices are left to the jobs: what is trained for several jobs is trained on one.
     """
-    store = Path(parts.settings.store).expanduser()
+    store = with_home(parts.settings.store)
     stages = {}
     for stage in stages_on_labels(parts.settings):
         trainee = parts.labels_only(stage, to_train=False)

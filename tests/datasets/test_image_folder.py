@@ -126,6 +126,13 @@ def test_habits_of_naming_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert refused("none").startswith(f"no class folders in {tmp_path / 'none'}")
 
 
+def test_a_root_that_begins_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_plain_classes(tmp_path / "~bilder", "a", "b")
+    assert read_images(Path("~bilder"), cache="~cache")[0].classes == ["a", "b"]
+    assert (tmp_path / "~cache").is_dir()
+
+
 def test_a_thousand_classes(tmp_path: Path) -> None:
     for number in range(1000):
         (tmp_path / f"n{number:04d}").mkdir()

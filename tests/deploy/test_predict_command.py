@@ -74,6 +74,18 @@ def test_one_file_that_cannot_be_read_is_said_once(folder: Path, capsys: Printed
     assert "1 of 1" not in errors
 
 
+def test_names_that_begin_with_a_tilde_are_names(folder: Path, capsys: Printed) -> None:
+    (folder / "~pictures").mkdir()
+    shutil.copy("pictures/b.png", "~pictures/b.png")
+    shutil.copy("pictures/b.png", "~1.png")
+    shutil.copy("net.safetensors", "~net.safetensors")
+    assert main(["~net.safetensors", "~1.png", "~pictures", "--format", "json"]) == 0
+    assert [image["image"] for image in json.loads(capsys.readouterr().out)["images"]] == ["~1.png", "~pictures/b.png"]
+    assert expected_top(Path("pictures/b.png")) == kd_runner.load("~net.safetensors")("~1.png").top(3)[0]
+    with pytest.raises(ValueError, match="~nothing/here"):
+        kd_runner.load("~nothing/here")
+
+
 def test_csv_in_a_new_file(folder: Path, capsys: Printed) -> None:
     write_image(folder / "=1+1.png", 7)
     assert main(["net.safetensors", "=1+1.png", "nothing.png", "--output", "x.csv", "--top", "9"]) == 1

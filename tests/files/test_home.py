@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 import pytest
 
+import kd_runner
 from kd_runner.files.home import typed_path
 
 
@@ -15,6 +17,13 @@ def test_a_path_below_the_home_folder_and_others(monkeypatch: pytest.MonkeyPatch
     assert typed_path("~/report") == Path("/home/me/report")
     assert typed_path("a/~b") == Path("a/~b")
     assert typed_path("~no_such_user_here/x") == Path("~no_such_user_here/x")
+
+
+def test_nothing_else_in_the_package_asks_for_the_home_folder_of_a_path() -> None:
+    """`Path.expanduser` raises where a name only looks like that of a user."""
+    package = Path(kd_runner.__file__).parent
+    asking = [path for path in package.rglob("*.py") if re.search(r"\.expanduser\(\)", path.read_text())]
+    assert asking == [package / "files" / "home.py"]
 
 
 @pytest.mark.parametrize("text", ["", " "])

@@ -11,6 +11,7 @@ from pathlib import Path
 from kd_runner.datasets.folders.split_folders import READ, split_called
 from kd_runner.datasets.folders.tree import BROKEN_LINK, SPECIAL, decoded_name, is_hidden, kind_of_unread
 from kd_runner.datasets.inspection.survey import list_of_names
+from kd_runner.files.home import with_home
 
 SUFFIX = ".tar"
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -54,7 +55,7 @@ def find_shards(root: str, patterns: Mapping[str, str | None]) -> Shards:
 
 
 def _found_shards(root: str, patterns: Mapping[str, str | None]) -> Shards:
-    path = Path(root).expanduser()
+    path = with_home(root)
     typed = {split: pattern for split, pattern in patterns.items() if pattern is not None}
     if not path.is_dir():
         return Shards(_fixed_part(path), _by_names(_matches(Path(), str(path), "root"), path))
@@ -104,7 +105,7 @@ def _matches(folder: Path, pattern: str, key: str) -> list[Path]:
     """The shards that a pattern names, in its order; those of wildcards sorted by name."""
     shards: list[Path] = []
     for name in expand(pattern):
-        path = folder / Path(name).expanduser()
+        path = folder / with_home(name)
         if any(letter in name for letter in WILDCARDS):
             anchor = Path(path.anchor)
             shards += sorted(anchor.glob(str(path.relative_to(anchor))))

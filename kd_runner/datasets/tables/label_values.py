@@ -17,6 +17,7 @@ from kd_runner.datasets.tables.written_labels import (
     with_decimals,
     without_decimals,
 )
+from kd_runner.files.home import with_home
 from kd_runner.notes import note
 from kd_runner.typed_files import TYPED, is_typed, leads_out
 
@@ -54,7 +55,7 @@ def names_of_classes(names: Sequence[str] | str | None, folder: Path) -> list[st
     if names is None:
         return None
     if isinstance(names, str):
-        file = folder / Path(names).expanduser()
+        file = folder / with_home(names)
         if not is_typed(names):
             _refuse_outside(file, names, folder)
         try:

@@ -14,6 +14,7 @@ from kd_runner import formats
 from kd_runner.config.field_types import CACHE, ONLINE
 from kd_runner.config.settings import Settings
 from kd_runner.errors import SettingsError
+from kd_runner.files.home import with_home
 from kd_runner.input_pipeline.step_plan import images_per_epoch
 from kd_runner.networks.observed import Observed
 from kd_runner.notes import note
@@ -121,7 +122,7 @@ def refuse_size(settings: Settings, data: Data) -> None:
     """Raise SettingsError where the disk has no room for the logits; note where they are larger than free memory."""
     shape = shape_of(settings, data)
     size = math.prod(shape) * BYTES[settings.teacher_outputs_dtype]
-    store = Path(settings.store).expanduser().absolute()
+    store = with_home(settings.store).absolute()
     content = "{:,} view(s) x {:,} images x {:,} classes, {}".format(*shape, settings.teacher_outputs_dtype)
     free = shutil.disk_usage(next(folder for folder in (store, *store.parents) if folder.exists())).free
     if size + HEADER > free and not _has_logits(store, size):

@@ -12,7 +12,6 @@ import platform
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from kd_runner.command_line.typed_words import typed_settings
@@ -25,6 +24,7 @@ from kd_runner.datasets.folders.archives import is_archive
 from kd_runner.datasets.packed.packed_images import PackedImages
 from kd_runner.distillation.crd import CRD
 from kd_runner.distillation.hybrid import Hybrid
+from kd_runner.files.home import with_home
 from kd_runner.optimizer import DOT
 from kd_runner.outputs import UNDECLARED
 from kd_runner.runs.parts import Parts
@@ -324,7 +324,7 @@ def cache_of_streams(case: Case, key: str) -> str | None:
     used = (
         not _is_streamed(case)
         or node.get("on_bad_image") == "skip"
-        or is_archive(Path(str(node.get("root"))).expanduser())
+        or is_archive(with_home(str(node.get("root"))))
         or isinstance(case.parts.data.splits.train, PackedImages)  # whose names and labels are kept there
     )
     return None if used else "the images are read from their files while training"

@@ -23,6 +23,7 @@ from kd_runner.config.settings import Settings
 from kd_runner.environment import processor_name
 from kd_runner.errors import RunFailed
 from kd_runner.files import atomic
+from kd_runner.files.home import with_home
 from kd_runner.files.locks import lock_of
 from kd_runner.runs.data import Data
 from kd_runner.runs.stages.teacher_student import noise
@@ -50,7 +51,7 @@ def choose_threads(settings: Settings, data: Data, networks: Sequence[nn.Module]
     if available == 1 or settings.trainer.threads is not None or data.device.type != "cpu":
         return available
     key = _key(settings, data, available)
-    chosen = _stored_or_measured_choice(Path(settings.store).expanduser(), key, data, networks, available)
+    chosen = _stored_or_measured_choice(with_home(settings.store), key, data, networks, available)
     torch.set_num_threads(chosen)
     if chosen < available:
         log.info("threads   1 of %d: more do not make networks this small faster (trainer.threads)", available)

@@ -23,6 +23,7 @@ from kd_runner.datasets.splits import Images, Splits
 from kd_runner.errors import SettingsError
 from kd_runner.evaluation.metrics import classification_metrics, pair_metrics
 from kd_runner.evaluation.predictions import Predictions, predict
+from kd_runner.files.home import with_home
 from kd_runner.files.stages import STUDENT, TEACHER
 from kd_runner.input_pipeline.batches import PlainBatches
 from kd_runner.input_pipeline.sources import source_of
@@ -44,7 +45,7 @@ def further_tests(settings: Settings, splits: Splits, view: View) -> dict[str, I
         SettingsError: no such folder, an archive that is refused, no class of the data set in it, or a first image that
             cannot be read.
     """
-    return {path: _images(Path(path).expanduser(), settings, splits, view) for path in settings.evaluate.also}
+    return {path: _images(with_home(path), settings, splits, view) for path in settings.evaluate.also}
 
 
 def _images(root: Path, settings: Settings, splits: Splits, view: View) -> ImageFiles:

@@ -6,7 +6,6 @@ import hashlib
 import logging
 import platform
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from kd_runner.config.field_types import ONLINE
 from kd_runner.config.fingerprint import digest
 from kd_runner.config.settings import Settings
 from kd_runner.environment import processor_name
+from kd_runner.files.home import with_home
 from kd_runner.input_pipeline.augmentation import Augmentation
 from kd_runner.input_pipeline.budget_in_steps import images_of_steps
 from kd_runner.input_pipeline.step_plan import images_per_epoch
@@ -64,7 +64,7 @@ class LogitsInStore:
         shape = shape_of(self.settings, self.data)
         made_of = ingredients(self.teacher, self.settings, self.data, recipe, teacher_pass.batches.largest)
         self.stored = computed_once(
-            Path(self.settings.store).expanduser(),
+            with_home(self.settings.store),
             made_of,
             shape,
             self.settings.teacher_outputs_dtype,

@@ -20,6 +20,7 @@ from kd_runner.config.fingerprint import digest
 from kd_runner.config.sections import TeacherSettings
 from kd_runner.config.settings import Settings
 from kd_runner.files.failed_trainings import fails_once
+from kd_runner.files.home import with_home
 from kd_runner.files.run_folder import weights_file
 from kd_runner.files.scores import kept_metrics
 from kd_runner.files.stages import BASELINE, STUDENT
@@ -164,7 +165,7 @@ class Chain:
         made_of = ingredients_of_link(parts, pairing)
         info = data.record(pairing.node) | {"val_images": len(data.splits.val)}
         shown = masked_ingredients(made_of, STUDENT)
-        root, validation = Path(settings.store).expanduser(), data.splits.val_fingerprint
+        root, validation = with_home(settings.store), data.splits.val_fingerprint
         stored = trained_once(root, link.stage, made_of, info, train, shown, validation, network)
         pairing.student.release()
         path = take_weights(stored, self.folder / weights_file(link.stage))

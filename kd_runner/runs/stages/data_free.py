@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -19,6 +18,7 @@ from kd_runner.datasets.labels.unlabelled import UNLABELLED, TransferSet
 from kd_runner.datasets.made_images import ImageMaker, Source
 from kd_runner.datasets.splits import Split
 from kd_runner.errors import SettingsError
+from kd_runner.files.home import with_home
 from kd_runner.input_pipeline.view import View
 from kd_runner.networks import checkpoints
 from kd_runner.networks.layers import layers_of
@@ -139,7 +139,7 @@ def with_made_images(parts: Parts) -> tuple[Parts, dict[str, Any]]:
             return MadeImages(maker(source_of_images(parts))), []
 
     info = parts.data.describe(settings.data_free) | {"images": maker.images}
-    root = Path(settings.store).expanduser()
+    root = with_home(settings.store)
     stored = trained_once(root, ROLE, ingredients(parts), info, make)
     images = checkpoints.read_checkpoint(stored.path)[0]["images"]
     count = len(images)

@@ -15,6 +15,7 @@ from kd_runner.config.fingerprint import flat_keys
 from kd_runner.config.sections import OWN_INPUT, DatasetSettings, ExtraTeacherSettings, TeacherSettings
 from kd_runner.datasets.splits import FILES, SPLITS, Splits
 from kd_runner.errors import SettingsError, one_line
+from kd_runner.files.home import with_home
 from kd_runner.input_pipeline.view import View
 from kd_runner.models.own_input import inner, own_shape
 from kd_runner.networks import checkpoints
@@ -73,7 +74,7 @@ def refuse_missing_file(key: str, settings: TeacherNode) -> None:
     if settings.checkpoint is None:
         return
     try:
-        size_of_file(Path(settings.checkpoint).expanduser())
+        size_of_file(with_home(settings.checkpoint))
     except SettingsError as error:
         raise SettingsError(f"{key}.checkpoint: {error}") from error
 
@@ -96,7 +97,7 @@ def load_given_weights(
     Raises:
         SettingsError: the file cannot be read, does not fit the network, or is of a teacher of other images.
     """
-    path = Path(str(settings.checkpoint)).expanduser()
+    path = with_home(str(settings.checkpoint))
     setting = f"{key}.checkpoint"
     head = None if settings.head == "trained" else head_name(teacher, key, splits).removeprefix(INSIDE)
     teacher, seen = inner(teacher), Seen.by(settings, key, splits, view)

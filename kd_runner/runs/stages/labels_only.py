@@ -22,6 +22,7 @@ from kd_runner.errors import RunFailed
 from kd_runner.files import ownership
 from kd_runner.files.failed_trainings import fails_once
 from kd_runner.files.file_digest import file_digest
+from kd_runner.files.home import with_home
 from kd_runner.files.run_folder import BASELINE_EMA, weights_file
 from kd_runner.files.stages import BASELINE
 from kd_runner.networks import checkpoints
@@ -99,7 +100,7 @@ def train_or_load(
         average.load_state_dict(trained_now[-1].average or {})
         return average, []  # the epochs' metrics are those of the network that trained
 
-    root = Path(settings.store).expanduser()
+    root = with_home(settings.store)
     info = data.record(trainee.section(settings).node) | {"val_images": len(data.splits.val)}
     made_of = ingredients(trainee, settings, data)
     key = key_of(made_of)

@@ -24,6 +24,7 @@ from kd_runner.config.sections import DatasetSettings, ExtraTeacherSettings, Tea
 from kd_runner.config.settings import Settings
 from kd_runner.datasets.splits import Splits
 from kd_runner.errors import SettingsError
+from kd_runner.files.home import with_home
 from kd_runner.files.run_folder import weights_file
 from kd_runner.input_pipeline.batches import PlainBatches
 from kd_runner.networks import checkpoints
@@ -101,7 +102,7 @@ def probe_or_load(
     def train(resume_state: ResumeState) -> tuple[nn.Module, list[dict[str, float]]]:
         return network, [fit_head(name, network, data, settings.dataset)]
 
-    root = Path(settings.store).expanduser()
+    root = with_home(settings.store)
     stored = trained_once(root, name, made_of, info, train, masked_ingredients(made_of, name), network=network)
     path = take_weights(stored, folder / weights_file(name))
     network.load_state_dict(checkpoints.read_checkpoint(path)[0])

@@ -16,6 +16,7 @@ from kd_runner.clock import run_seconds
 from kd_runner.comparison.chance import largest_class
 from kd_runner.config.field_types import Node
 from kd_runner.evaluation.measures import measures_for
+from kd_runner.files.home import with_home
 from kd_runner.files.run_folder import UNFINISHED, weights_file
 from kd_runner.files.stages import BASELINE, EVALUATE, FINETUNE, STUDENT, TEACHER
 from kd_runner.networks import checkpoints
@@ -136,7 +137,7 @@ class StageRunner:
                 continue
             if teacher.checkpoint is not None:
                 log.info("%-9s taken from %s", name, teacher.checkpoint)
-                path = Path(teacher.checkpoint).expanduser()
+                path = with_home(teacher.checkpoint)
                 judgements[name] = self.judge.judge_given(name, teachers[name], path)
                 continue
             path = self.train_labels_only(self.parts.labels_only(name)).path

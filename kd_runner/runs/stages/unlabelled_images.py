@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from kd_runner.datasets.inspection.unreadable import way_around
 from kd_runner.datasets.labels.unlabelled import TransferSet, join_images, transfer_set, unlabelled_folder
 from kd_runner.datasets.splits import Images, Split, Splits
 from kd_runner.errors import SettingsError
+from kd_runner.files.home import with_home
 from kd_runner.randomness import derived_seed
 from kd_runner.runs.image_places import folder_of_images
 
@@ -69,10 +69,10 @@ def unlabelled_images(settings: Settings, splits: Splits) -> Images:
     """
     node, name = settings.dataset.node, settings.dataset.unlabelled
     assert name is not None
-    cache = Path(node["cache"]).expanduser() if node.get("cache") else None
+    cache = with_home(node["cache"]) if node.get("cache") else None
     in_memory, skip = isinstance(splits.train, Split), node.get("on_bad_image") == "skip"
     try:
-        root = folder_of_images(Path(name).expanduser(), settings)
+        root = folder_of_images(with_home(name), settings)
         return unlabelled_folder(root, splits.image_shape, splits.pixels, in_memory, cache, skip)
     except ValueError as error:
         raise SettingsError(f"dataset.unlabelled: {error}{way_around(str(error), node)}") from error

@@ -11,6 +11,7 @@ import torch
 
 from kd_runner.config.fingerprint import digest
 from kd_runner.files.file_digest import file_digest
+from kd_runner.files.home import with_home
 from kd_runner.files.stages import STUDENT
 from kd_runner.networks.checkpoints import state_digest
 from kd_runner.runs.parts import Parts
@@ -47,7 +48,7 @@ def _weights_of_teacher(parts: Parts, name: str) -> str | list[str]:
         return key_of(ingredients(parts.labels_only(name, to_train=False), parts.settings, parts.data))
     if teacher.checkpoint is None or teacher.head != "trained":
         return [teacher.head, state_digest(parts.teachers[name].state_dict())]
-    return file_digest(Path(teacher.checkpoint).expanduser())
+    return file_digest(with_home(teacher.checkpoint))
 
 
 def bytes_of_job(parts: Parts) -> int:
