@@ -21,6 +21,7 @@ from kd_runner.command_line.explain import HELP
 from kd_runner.command_line.flags import CONFIG_DIR, FLAGS, SWEEP_FLAGS
 from kd_runner.command_line.key_names import groups
 from kd_runner.command_line.new_parts import GROUPS, NEW
+from kd_runner.files.home import with_home
 
 COMPLETION_FLAGS = ("-sc", "--shell-completion")
 LINE = "COMP_LINE"  # the environment variable in which a shell hands over the command line
@@ -100,7 +101,7 @@ def _own_folder(words: Sequence[str]) -> list[str]:
     """The flag for the folder of own options, which Hydra reads from its command and not from that of the person."""
     pairs = [f"{flag}={folder}" for flag, folder in itertools.pairwise(words) if flag in CONFIG_DIR]
     joined = [word for word in words if word.startswith(tuple(f"{flag}=" for flag in CONFIG_DIR))]
-    return [word.replace("=~/", f"={Path.home()}/", 1) for word in [*pairs, *joined]][-1:]
+    return [word.replace("=~/", f"={with_home('~')}/", 1) for word in [*pairs, *joined]][-1:]
 
 
 def print_completions(words: Sequence[str], ask_hydra: Callable[[], None]) -> None:

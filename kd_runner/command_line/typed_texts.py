@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from kd_runner.command_line.quoted_values import quoted_text, with_quotes
+from kd_runner.files.home import refuse_without_home, with_home
 
 HOME = re.compile(r"(?P<before>(?:=|,|\[|file://)\s*)(?P<quote>['\"]?)~(?=[/,\]'\"]|$)")
 PLAIN = re.compile(r"[\w/.+-]*")  # a path that Hydra reads without quotes
@@ -45,7 +45,11 @@ def _list(value: str) -> str:
 
 def _with_home(word: str) -> str:
     """The word with each ~ at the beginning of a path as the home folder; shells put it there only for some words."""
-    home = str(Path.home())
+    if HOME.search(word) is None:
+        return word
+    key, _, value = word.partition("=")
+    refuse_without_home(value if value.startswith("~/") else "~", key.lstrip("+"))
+    home = str(with_home("~"))
     if PLAIN.fullmatch(home):
         return HOME.sub(lambda match: f"{match['before']}{match['quote']}{home}", word)
     return re.sub(rf"{HOME.pattern}([^,\]'\"]*)['\"]?", lambda match: f'{match["before"]}"{home}{match[3]}"', word)

@@ -11,9 +11,11 @@ from typing import Literal
 from kd_runner.config.build import ARGUMENT_RANGES, build, convert_value, refusal
 from kd_runner.config.door import check_plain_values
 from kd_runner.config.field_types import Node
+from kd_runner.config.fingerprint import names_a_place
 from kd_runner.config.settings import Settings
 from kd_runner.config.written_signature import check_arguments, hints_of
 from kd_runner.errors import SettingsError
+from kd_runner.files.home import refuse_without_home
 from kd_runner.files.stages import FINETUNE, STUDENT
 from kd_runner.temperature_range import check_temperature
 
@@ -34,10 +36,25 @@ def refuse_wrong_values(settings: Settings) -> None:
     Raises:
         SettingsError: names the key, what must hold and what was given.
     """
+    for key, path in _paths(settings):
+        refuse_without_home(path, key)
     for key, node in _parts(settings):
         target = node.get("_target_")
         if isinstance(target, str):
             _check_values(node, target, key)
+
+
+def _paths(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The files and folders that the settings name, by their keys."""
+    checkpoints = {f"{stage}.checkpoint": section.checkpoint for stage, section in settings.all_teachers.items()}
+    values = {"store": settings.store, "evaluate.also": settings.evaluate.also, **checkpoints}
+    values |= {f"dataset.{name}": value for name, value in settings.dataset.node.items()}
+    values["dataset.unlabelled"] = settings.dataset.unlabelled
+    for key, value in values.items():
+        if names_a_place(key):
+            yield from (
+                (key, path) for path in (value if isinstance(value, list) else [value]) if isinstance(path, str)
+            )
 
 
 def _parts(settings: Settings) -> Iterator[tuple[str, Node]]:

@@ -6,6 +6,7 @@ from argparse import ArgumentTypeError
 from os import PathLike
 from pathlib import Path
 
+from kd_runner.errors import SettingsError
 from kd_runner.files.run_folder import without_page
 
 
@@ -38,3 +39,22 @@ def with_home(text: str | PathLike[str]) -> Path:
         return Path(text).expanduser()
     except RuntimeError:  # no such user, or no home: it is a name like any other
         return Path(text)
+
+
+def home_folder() -> Path | None:
+    """The home folder; None in a container, say, where HOME is not set and the user has no entry in passwd."""
+    home = with_home("~")
+    return None if home == Path("~") else home
+
+
+def refuse_without_home(path: str, key: str) -> None:
+    """Refuse a path in the home folder where there is none: its files would go into a folder that is called ~.
+
+    Raises:
+        SettingsError: names the key, what must hold and what was given.
+    """
+    if (path == "~" or path.startswith("~/")) and home_folder() is None:
+        raise SettingsError(
+            f"{key}: must lie in a folder that is known, and there is no home folder: set HOME, or name another "
+            f"folder, got {path}"
+        )

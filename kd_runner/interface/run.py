@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_runner.command_line.python_settings import RESUME, TARGET, composed_settings, resumed_run
-from kd_runner.files.home import with_home
+from kd_runner.files.home import refuse_without_home, with_home
 from kd_runner.files.scores import with_scores
 from kd_runner.interface.objects import target_of
 from kd_runner.interface.result import RunResult
@@ -55,6 +55,8 @@ def run(
     values, trust = _with_targets({name.replace("__", "."): value for name, value in settings.items()})
     typed_words, folder = resumed_run(words, values, folder, config_dir)
     values.pop(RESUME, None)
+    if folder is not None:
+        refuse_without_home(str(folder), "folder")
     run_folder = with_home(folder) if folder is not None else RUNS / f"{datetime.now():%Y-%m-%d_%H-%M-%S_%f}"
     with _print_log(quiet):
         with collected_notes() as notes:

@@ -17,17 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from kd_runner.errors import SettingsError
-from kd_runner.files.home import with_home
+from kd_runner.files.home import home_folder, with_home
 from kd_runner.files.ownership import HAS_OWNERS
 
 VARIABLE = "KD_RUNNER_STORE_KEY"  # names the file of the key
 SHORTEST = 16  # bytes of a key
 
 
-def key_file() -> Path:
-    """The file of the key: the one that the environment names, or one in the home folder."""
-    named = os.environ.get(VARIABLE)
-    return with_home(named) if named else Path.home() / ".config" / "kd_runner" / "store.key"
+def key_file() -> Path | None:
+    """The file of the key: the one that the environment names, or one in the home folder; None where there is none."""
+    named, home = os.environ.get(VARIABLE), home_folder()
+    if named:
+        return with_home(named)
+    return None if home is None else home / ".config" / "kd_runner" / "store.key"
 
 
 def is_asked_for() -> bool:
@@ -42,6 +44,8 @@ def read_key() -> bytes | None:
         SettingsError: others may read it, or it is too short to keep anybody out.
     """
     path = key_file()
+    if path is None:
+        return None
     try:
         status = path.stat()
         key = path.read_bytes().strip()
@@ -57,6 +61,8 @@ def read_key() -> bytes | None:
 def read_or_make_key() -> bytes | None:
     """The person's key, made now where there is none; None where it cannot be written."""
     path = key_file()
+    if path is None:
+        return None
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from conftest import composed
+from no_home import take_home_away
 
 from kd_runner.config.build import hints_of_callable
 from kd_runner.config.door import option_names
@@ -110,3 +111,29 @@ def test_torch_is_not_imported_for_it(words: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("kd-runner: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (["dataset=mnist", "dataset.root='~/x'"], "dataset.root"),
+        (["dataset=image_folder", "dataset.root=/data"], "dataset.cache"),
+        (["store='~/store'"], "store"),
+        (["teacher.checkpoint='~/a.pt'"], "teacher.checkpoint"),
+        (["evaluate.also=[/a,'~/b']"], "evaluate.also"),
+        (["dataset.unlabelled='~'"], "dataset.unlabelled"),
+        ([], None),
+        (["dataset=image_folder", "dataset.root=/data", "dataset.cache=null"], None),
+    ],
+)
+def test_without_a_home_folder_only_places_in_it_are_refused(
+    words: list[str], key: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = check(composed(*words))
+    refuse_wrong_values(settings)
+    take_home_away(monkeypatch)
+    if key is None:
+        refuse_wrong_values(settings)
+        return
+    with pytest.raises(SettingsError, match=f"^{key}: must lie in a folder that is known, and there is no home folder"):
+        refuse_wrong_values(settings)
