@@ -52,9 +52,8 @@ def _paths(settings: Settings) -> Iterator[tuple[str, str]]:
     values["dataset.unlabelled"] = settings.dataset.unlabelled
     for key, value in values.items():
         if names_a_place(key):
-            yield from (
-                (key, path) for path in (value if isinstance(value, list) else [value]) if isinstance(path, str)
-            )
+            paths = value if isinstance(value, list) else [value]
+            yield from ((key, path) for path in paths if isinstance(path, str))
 
 
 def _parts(settings: Settings) -> Iterator[tuple[str, Node]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,8 +27,7 @@ from kd_runner.errors import RunFailed
 from kd_runner.files import atomic, contents
 from kd_runner.files.locks import lock_where_possible
 from kd_runner.files.ownership import foreign_reason, keep_others_from_writing
-
-log = logging.getLogger(__name__)
+from kd_runner.notes import note
 
 BLOCK = 1024  # images that are decoded at a time
 COUNTED = 2  # raise by one when more is counted in images: counts made before are then no longer used
@@ -49,7 +47,8 @@ def decode_all(files: ImageFiles, cache: Path | None) -> tuple[Split, Counter[st
     try:
         mapped, new_counts = _map_or_write(files, cache)
     except OSError as error:
-        log.info("note      decoded images cannot be kept in %s (%s); they are decoded at every start", cache, error)
+        reason = error.strerror or error
+        note("data", f"decoded images cannot be kept in {cache} ({reason}): each start decodes them (dataset.cache)")
         return decode_all(files, None)
     return _split(files, mapped), new_counts
 

@@ -54,7 +54,27 @@ def unpack(archive: Path, cache: Path) -> Path:
 
     Raises:
         ValueError: a name in the archive leads out of the folder or is no file, or the archive is too large or cannot
-            be read. The message names the archive and the entry.
+            be read, or `cache` cannot be written. The message names the archive and the entry.
+    """
+    try:
+        folder = _folder_with_files(archive, cache)
+    except OSError as error:
+        raise ValueError(
+            f"{archive} cannot be unpacked in {cache} ({error.strerror or error}): choose another dataset.cache"
+        ) from error
+    reason = foreign_reason(folder)
+    if reason is not None:  # its images would be taken for those of the archive
+        raise ValueError(f"{archive} was unpacked by somebody else ({reason} in {cache}): choose another dataset.cache")
+    inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() and _holds_folders(inside[0]) else folder
+
+
+def _folder_with_files(archive: Path, cache: Path) -> Path:
+    """The folder under `cache` in which the files of `archive` are, unpacked now or before.
+
+    Raises:
+        ValueError: the archive is refused or cannot be read.
+        OSError: `cache` cannot be written.
     """
     folder, folder_before_016 = (cache / name for name in _folder_names(archive))
     cache.mkdir(parents=True, exist_ok=True)
@@ -67,11 +87,7 @@ def unpack(archive: Path, cache: Path) -> Path:
                 _unpack(archive, unfinished)
                 keep_others_from_writing(unfinished)
             log.info("data      %s unpacked to %s", archive, folder)
-    reason = foreign_reason(folder)
-    if reason is not None:  # its images would be taken for those of the archive
-        raise ValueError(f"{archive} was unpacked by somebody else ({reason} in {cache}): choose another dataset.cache")
-    inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
-    return inside[0] if len(inside) == 1 and inside[0].is_dir() and _holds_folders(inside[0]) else folder
+    return folder
 
 
 def _folder_names(archive: Path) -> tuple[str, str]:

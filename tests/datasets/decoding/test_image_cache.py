@@ -16,6 +16,7 @@ from kd_runner.datasets.decoding.files import ImageFiles, PixelSettings
 from kd_runner.datasets.decoding.image_cache import count_conversions, decode_all, load_or_compute
 from kd_runner.datasets.image_folder import image_folder
 from kd_runner.datasets.splits import Splits
+from kd_runner.notes import collected_notes
 
 
 def test_decoded_images_are_kept_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,12 +59,13 @@ def test_a_cut_off_cache_is_made_anew(tmp_path: Path) -> None:
         assert again.fingerprint == wanted.fingerprint
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     noisy_folder(tmp_path / "images")
-    (tmp_path / "cache").write_text("a file")
-    with caplog.at_level("INFO"):
-        image_folder(str(tmp_path / "images"), seed=0, image_size=8, cache=str(tmp_path / "cache"))
-    assert "decoded images cannot be kept in" in caplog.text
+    (cache := tmp_path / "cache").write_text("a file")
+    with collected_notes() as notes:
+        image_folder(str(tmp_path / "images"), seed=0, image_size=8, cache=str(cache))
+    line = f"decoded images cannot be kept in {cache} (File exists): each start decodes them (dataset.cache)"
+    assert [note for note in notes if "cache" in note] == [line]
 
 
 def decode_in_a_process(root: str, cache: str, answers: Any) -> None:

@@ -203,6 +203,14 @@ def test_what_is_too_large_is_not_read_to_its_end(tmp_path: Path) -> None:
     assert "has 1,000 MB of files in 0.0 MB: refused" in refusal(tmp_path / "a.tar.gz")
 
 
+def test_a_cache_that_cannot_be_written_is_named_with_the_remedy(tmp_path: Path) -> None:
+    write_zip(tmp_path / "a.zip", pictures())
+    (tmp_path / "cache").write_text("a file")
+    line = rf"^{tmp_path}/a\.zip cannot be unpacked in {tmp_path}/cache \(File exists\): choose another dataset\.cache$"
+    with pytest.raises(ValueError, match=line):
+        read(tmp_path / "a.zip")
+
+
 def test_notes_name_the_archive_and_not_the_cache(tmp_path: Path) -> None:
     root = write_plain_classes(tmp_path / "images", "top/in/a", "top/in/b", "top/in/c")
     (root / "top" / "in" / "a" / "broken.png").write_bytes(b"")
