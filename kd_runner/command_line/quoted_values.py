@@ -18,6 +18,10 @@ SIGNS = frozenset(" /.:+-_%@*?|^$\\")  # in a bare value Hydra takes these besid
 IN_QUOTES = re.compile(r"(['\"]).*\1", re.DOTALL)
 CALL = re.compile(r"\w+\(")  # a sweep such as choice(…)
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")
+MAY_BE_NUMBERS = ("student.without_classes", "teacher.classes", "tags")  # lists of texts, for which 3 is the text 3
+TEXTS = ("dataset.may_lead_to", "dataset.class_names")  # beside the paths: texts, for which a number is an error
+PART = r"\"[^\"]*\"|'[^']*'|[\w/.:+-]+"  # of a list or a sweep
+PARTS = re.compile(rf"\[\s*(?:{PART})(?:\s*,\s*(?:{PART}))*\s*\]|(?:{PART})(?:\s*,\s*(?:{PART}))*")
 
 
 def quoted_text(text: str) -> str:
@@ -50,6 +54,29 @@ def with_quotes(word: str) -> str:
     if is_there or (is_path and len(parts) == 1 and value[0] not in "[{" and not CALL.match(value)):
         return f"{key}={quoted_text(value)}"
     return f"{key}={_with_quoted_parts(value)}" if all(_is_text(part) or _is_there(part) for part in parts) else word
+
+
+def with_quoted_numbers(word: str) -> str:
+    """The word with each part in quotes that is a text for its setting, and that Hydra reads as something else.
+
+    A folder may be called 2024, 1e3 or true, and a class +1, which Hydra reads as 1. `null` is nothing, except in a
+    list.
+    """
+    key, is_setting, value = word.partition("=")
+    name = key.lstrip("+")
+    is_text = _is_path(key) or name in TEXTS
+    if not is_setting or not (is_text or name in MAY_BE_NUMBERS) or not PARTS.fullmatch(value):
+        return word
+
+    def quoted_part(match: re.Match[str]) -> str:
+        text = match[0]
+        override = None if text[0] in "\"'" else _read(f"key={text}")
+        read = text if override is None else override.value()
+        is_meant = isinstance(read, str) or (read is None and not _is_in_brackets(value))
+        is_same = not is_text and type(read) is int and str(read) == text
+        return text if is_meant or is_same else quoted_text(text)
+
+    return f"{key}={re.sub(PART, quoted_part, value)}"
 
 
 def quoted_word(word: str) -> str | None:

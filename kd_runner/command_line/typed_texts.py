@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from kd_runner.command_line.quoted_values import quoted_text, with_quotes
+from kd_runner.command_line.quoted_values import quoted_text, with_quoted_numbers, with_quotes
 from kd_runner.files.home import refuse_without_home, with_home
 
 HOME = re.compile(r"(?P<before>(?:=|,|\[|file://)\s*)(?P<quote>['\"]?)~(?=[/,\]'\"]|$)")
@@ -25,8 +25,8 @@ def as_hydra_reads_it(word: str) -> str:
     if name in TEXTS:
         return f"{name}={_quote(value)}"
     if name == TAGS:
-        return f"{name}={_list(value)}"
-    return with_quotes(_with_home(word))
+        return with_quoted_numbers(f"{name}={_list(value)}")
+    return with_quoted_numbers(with_quotes(_with_home(word)))
 
 
 def _quote(value: str) -> str:

@@ -19,7 +19,7 @@ from kd_runner.config.door import OPTIONS, PACKAGES, check_arguments, find_targe
 from kd_runner.config.field_types import Node
 from kd_runner.config.given import is_name_of_given
 from kd_runner.config.own_files import own_digest
-from kd_runner.config.validation import as_number, fields_of, rule_of
+from kd_runner.config.validation import as_number, as_text, fields_of, rule_of
 from kd_runner.errors import SettingsError, code_error, one_line
 from kd_runner.foreign_words import answer_for
 from kd_runner.suggestions import did_you_mean
@@ -240,4 +240,5 @@ def _wrong_kind(key: str, error: ValidationError) -> str:
     problem = error.errors()[0]
     # Numbers in a location are positions in a list; of a tuple that is too short, the list is shown.
     positions = [] if problem["type"] == "missing" else [part for part in problem["loc"] if isinstance(part, int)]
-    return f"{'.'.join(map(str, [key, *positions]))}: {rule_of(problem)}, got {problem['input']!r}{as_number(problem)}"
+    key = ".".join(map(str, [key, *positions]))
+    return f"{key}: {rule_of(problem)}, got {problem['input']!r}{as_number(problem)}{as_text(problem, key)}"

@@ -74,7 +74,8 @@ def _line(problem: Any, kind: type[BaseModel], is_whole: bool) -> str:
     answer = answer_for(key, exact=True) if problem["type"].startswith("model_") else None
     value = without_passwords(repr(problem["input"]))
     question = help_on(key, problem["input"]) if is_whole else ""
-    return f"{key}: {rule_of(problem)}, got {value}{f'; {answer}' if answer else as_number(problem) or question}"
+    remedy = f"; {answer}" if answer else as_number(problem) or as_text(problem, key) or question
+    return f"{key}: {rule_of(problem)}, got {value}{remedy}"
 
 
 def _line_of_named(problem: Any) -> str | None:
@@ -111,6 +112,17 @@ def as_number(problem: Any) -> str:
     """The end of the line about a text that stands for a number, such as 90%; empty for other problems."""
     meant = number_meant(problem["input"]) if str(problem["type"]).startswith("float_") else None
     return f"; as a number it is {meant}" if meant else ""
+
+
+def as_text(problem: Any, key: str) -> str:
+    """The end of the line about a number, or true or false, in place of a text; empty for other problems."""
+    value = problem["input"]
+    if problem["type"] != "string_type" or not isinstance(value, int | float):
+        return ""
+    is_in_list = key.rpartition(".")[2].isdecimal()
+    text = str(value).lower() if isinstance(value, bool) else value
+    example = "" if is_in_list or isinstance(value, float) else f""": '{key}="{text}"'"""
+    return f"; in quotes it is one{example}"
 
 
 def rule_of(problem: Any) -> str:

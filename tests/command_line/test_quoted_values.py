@@ -132,3 +132,40 @@ def test_a_list_stays_one_beside_a_folder_of_that_name(tmp_path: Path, monkeypat
     (tmp_path / "[Birds,Cats]").mkdir()
     assert read(as_hydra_reads_it("dataset.classes=[Birds,Cats]")) == ["Birds", "Cats"]
     assert read(as_hydra_reads_it("dataset.root=[Birds,Cats]")) == "[Birds,Cats]"
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("dataset.root=2024", "2024"),
+        ("dataset.root=1e3", "1e3"),
+        ("dataset.root=true", "true"),
+        ("store=1e5", "1e5"),
+        ("hydra.run.dir=1_000", "1_000"),
+        ("evaluate.also=[2023, 2024,'a b']", ["2023", "2024", "a b"]),
+        ("dataset.may_lead_to=[2024]", ["2024"]),
+        ("dataset.class_names=[0,1]", ["0", "1"]),
+        ("+teacher.checkpoint=+1", "+1"),
+        ("teachers.two.checkpoint=1.50", "1.50"),
+        ("student.without_classes=[+1]", ["+1"]),
+        ("student.without_classes=[-1,1_0,1e1,null,true]", [-1, "1_0", "1e1", "null", "true"]),
+        ("teacher.classes=[+1,-1]", ["+1", -1]),
+        ("tags=[007,1e3,2024]", ["007", "1e3", 2024]),
+        ("tags=1e3", ["1e3"]),
+    ],
+)
+def test_a_text_that_looks_like_a_number_is_taken_as_it_is_typed(word: str, value: object) -> None:
+    assert read(as_hydra_reads_it(word)) == value
+
+
+def test_a_sweep_over_folders_with_numbers_for_names() -> None:
+    assert as_hydra_reads_it("dataset.root=2023,2024,a") == 'dataset.root="2023","2024",a'
+
+
+def test_numbers_of_other_settings_and_null_stay() -> None:
+    words = [
+        "seed=+1", "optimizer.lr=1e-3", "dataset.cache=null", "teacher.checkpoint=null", "dataset.download=true",
+        "student.without_classes=[3,8]", "store=/a/2024", "student.without_classes=[1],[2]",
+    ]  # fmt: skip
+    for word in words:
+        assert as_hydra_reads_it(word) == word

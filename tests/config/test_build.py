@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from kd_runner.config.build import build, build_partial, source_digest
+from kd_runner.config.build import build, build_partial, convert_value, source_digest
 from kd_runner.errors import SettingsError
 
 RESNET = {"_target_": "kd_runner.models.resnet.ResNet", "depth": 8, "widths": [4, 4, 8, 8]}
@@ -68,6 +70,22 @@ def test_a_text_that_stands_for_a_number() -> None:
         build({**node, "momentum": "0,95"}, "optimizer", params=[])
     with pytest.raises(SettingsError, match=r"^temperature\.value: .* got '4,5'; as a number it is 4\.5$"):
         build({"_target_": "kd_runner.temperature.Constant", "value": "4,5"}, "temperature")
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "end"),
+    [
+        (2024, str, """got 2024; in quotes it is one: 'dataset.label="2024"'"""),
+        (True, str | None, """got True; in quotes it is one: 'dataset.label="true"'"""),
+        (1000.0, str, "got 1000.0; in quotes it is one"),
+        ([1], list[str], "dataset.label.0: must be a valid string, got 1; in quotes it is one"),
+        ([1], str, "got [1]"),
+    ],
+)
+def test_a_number_for_a_text_is_told_to_stand_in_quotes(value: Any, hint: Any, end: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        convert_value(value, hint, "dataset.label")
+    assert str(refused.value).endswith(end)
 
 
 def test_trust_admits_a_package() -> None:

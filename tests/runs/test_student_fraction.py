@@ -230,9 +230,10 @@ def test_a_class_is_named_by_its_name_or_its_number(
 
 
 def test_a_number_names_no_class_where_classes_have_numbers_for_names(settings: Make) -> None:
-    splits = cast(Splits, SimpleNamespace(classes=("07", "b", "1")))
-    with pytest.raises(SettingsError, match="must be names of classes"):
-        classes_without_images(settings("student.without_classes=['2']"), splits)
+    for classes, number in ((("07", "b", "1"), "2"), (("+1", "-1"), "1")):
+        splits = cast(Splits, SimpleNamespace(classes=classes))
+        with pytest.raises(SettingsError, match="must be names of classes"):
+            classes_without_images(settings(f"student.without_classes=['{number}']"), splits)
 
 
 @pytest.mark.parametrize(("classes", "message"), [
