@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kd_runner.datasets.decoding.image_input import ImageInput
 from kd_runner.datasets.folders.tree import decoded_name
+from kd_runner.datasets.tables.named_files import OTHER_ACCENTS, differs_in_accents
 from kd_runner.deploy.given_images import ReadImage, read_file
 from kd_runner.errors import one_line
 
@@ -63,7 +64,7 @@ def _read(path: Path, inputs: Sequence[ImageInput], max_pixels: int) -> list[Rea
     """The image in a file for each of the inputs, or the reason why it cannot be read, without its name."""
     try:
         if not path.exists():
-            return "there is no such file"
+            return OTHER_ACCENTS if differs_in_accents(Path(), str(path)) else "there is no such file"
         if not path.is_file():
             return "it is a folder, a pipe or a device"
         return [read_file(path, image_input, max_pixels) for image_input in inputs]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from image_folders import write_image
 
 from kd_runner.datasets.decoding.files import PixelSettings
 from kd_runner.datasets.decoding.image_input import input_of_images
+from kd_runner.datasets.tables.named_files import OTHER_ACCENTS
 from kd_runner.deploy.reading import read_in_batches
 
 SMALL, LARGE = (
@@ -46,3 +48,9 @@ def test_a_batch_without_a_readable_file(tmp_path: Path, count: int) -> None:
     (batch,) = read_in_batches([tmp_path / "nothing.png"] * count, [SMALL], 10**6, 8)
     assert batch.reasons == dict.fromkeys(range(count), "there is no such file")
     assert list(batch.numbers) == list(batch.images) == []
+
+
+def test_a_file_with_accents_in_the_other_form_is_said(tmp_path: Path) -> None:
+    (tmp_path / unicodedata.normalize("NFD", "ü.png")).write_bytes(b"x")
+    (batch,) = read_in_batches([tmp_path / unicodedata.normalize("NFC", "ü.png")], [SMALL], 10**6, 8)
+    assert batch.reasons == {0: OTHER_ACCENTS}

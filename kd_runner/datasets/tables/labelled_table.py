@@ -12,7 +12,7 @@ from kd_runner.datasets.folders.labelled_folder import LabelledPictures, note_mi
 from kd_runner.datasets.folders.tree import decoded_name, name_in_list
 from kd_runner.datasets.inspection.survey import count, list_of_names
 from kd_runner.datasets.labels.multi_label import label_matrix
-from kd_runner.datasets.tables.named_files import NamedFiles, named_files, similar_file
+from kd_runner.datasets.tables.named_files import OTHER_ACCENTS, NamedFiles, named_files, similar_file
 from kd_runner.datasets.tables.named_parts import ordered_classes
 from kd_runner.datasets.tables.rows import (
     COLUMNS,
@@ -90,6 +90,8 @@ def labelled_table(
     if all(position in named.missing for position in positions):
         path = named.paths[positions[0]]
         remedy = f"{similar_file(folder, path)}; --image-root FOLDER names another folder that they start from"
+        if named.missing[positions[0]] == OTHER_ACCENTS:
+            remedy = f": {OTHER_ACCENTS}"
         raise SettingsError(
             f"none of the paths of {file} leads to a picture from {folder}, such as {decoded_name(path)}{remedy}"
         )

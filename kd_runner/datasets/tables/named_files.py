@@ -6,10 +6,11 @@ import itertools
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
 
@@ -21,6 +22,9 @@ WINDOWS_ROOT = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 SHOWN = 3  # paths in one message
 AT_ONCE = 1_000  # files that a thread looks at before it takes others
 NOT_THERE, NO_FILE, BROKEN = "it is not there", "it is no regular file", "it is a link that leads nowhere"
+OTHER_ACCENTS = (
+    "it is not there; a file is whose name has its accents stored in another way: rename it, or its path here"
+)
 
 
 @dataclass
@@ -117,7 +121,8 @@ def _look_at(files: NamedFiles, folder: Path, roots: Sequence[str], row_name: Ca
         if not any(_is_in(real, root) for root in real_roots):
             outside.append(f"{decoded_name(path)} ({row_name(position)}), which leads to {decoded_name(real)}")
         if reason:
-            files.missing[position] = reason
+            is_named_otherwise = reason == NOT_THERE and differs_in_accents(folder, path)
+            files.missing[position] = OTHER_ACCENTS if is_named_otherwise else reason
         stamps.append((0, 0) if status is None else (status.st_size, status.st_mtime_ns))
     if outside:
         _refuse("stay in {folder}, also by links", outside, folder)
@@ -139,8 +144,27 @@ def _status(path: Path) -> tuple[os.stat_result | None, str, bool]:
     return (status, "", is_link) if stat.S_ISREG(status.st_mode) else (None, NO_FILE, is_link)
 
 
+def differs_in_accents(folder: Path, path: str) -> bool:
+    """True where there is no file at `path`, and one whose name has its accents stored in another way.
+
+    Macs store ö as o and a sign for the dots, and Excel writes it as one letter; both look the same.
+    """
+    if path.isascii():
+        return False
+    place = folder
+    for part in PurePath(path).parts:
+        stored = (part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD")))
+        name = next((name for name in stored if os.path.lexists(place / name)), None)
+        if name is None:
+            return False
+        place /= name
+    return place != folder / path
+
+
 def similar_file(folder: Path, path: str) -> str:
     """The end of a message: a file beside a missing one, whose name differs in its case or its suffix alone."""
+    if differs_in_accents(folder, path):
+        return ""
     parent, name = os.path.split(path)
     try:
         names = sorted(os.listdir(folder / parent))  # noqa: PTH208

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from kd_runner.datasets.tables import named_files as module
-from kd_runner.datasets.tables.named_files import named_files
+from kd_runner.datasets.tables.named_files import (
+    NOT_THERE,
+    OTHER_ACCENTS,
+    differs_in_accents,
+    named_files,
+    similar_file,
+)
 
 
 def place(position: int) -> str:
@@ -35,6 +42,17 @@ def test_paths_of_one_file_are_one_path(folder: Path, monkeypatch: pytest.Monkey
     status = (folder / "a.png").stat()
     assert files.stamps[0].tolist() == [4, status.st_mtime_ns] == files.stamps[4].tolist()
     assert files.stamps[5].tolist() == [0, 0]
+
+
+def test_a_file_with_accents_in_the_other_form_is_said(tmp_path: Path) -> None:
+    names = ("vögel/Bild 3 (ü).png", "vögel/none ü.png", "ascii.png")
+    (stored := tmp_path / unicodedata.normalize("NFD", "vögel")).mkdir()
+    (stored / unicodedata.normalize("NFC", "Bild 3 (ü).png")).write_bytes(b"1234")  # as people add files of their own
+    composed = [unicodedata.normalize("NFC", name) for name in names]
+    files = named_files([*composed, unicodedata.normalize("NFD", "vögel/none ü.png")], place, tmp_path, [])
+    assert files.missing == {0: OTHER_ACCENTS, 1: NOT_THERE, 2: NOT_THERE, 3: NOT_THERE}
+    assert not differs_in_accents(tmp_path, f"{stored.name}/{unicodedata.normalize('NFC', 'Bild 3 (ü).png')}")
+    assert similar_file(tmp_path, composed[0]) == ""
 
 
 def test_a_name_with_a_backslash_is_that_of_a_file_where_it_is_one(folder: Path) -> None:
