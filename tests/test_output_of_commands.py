@@ -81,6 +81,13 @@ def test_a_program_with_such_output_is_not_disturbed(tmp_path: Path, closed: str
     assert (tmp_path / "result.txt").read_text() == "False None"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_output_on_a_full_disk_is_said_in_one_line(tmp_path: Path) -> None:
+    program = "from kd_runner.deploy.commands import *; run_command('kd-x', lambda: deliver('a', None))"
+    ended = run_python(tmp_path, "> /dev/full", "-c", program)
+    assert ended.stderr.split("\n")[0] == "kd-x: what is printed cannot be written (No space left on device)"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "words"),

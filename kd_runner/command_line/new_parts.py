@@ -65,7 +65,9 @@ def _refuse_wrong_names(kind: str, name: str, package: str) -> None:
     if kind not in GROUPS:
         raise SettingsError(f"{NEW}: must be mode, network or dataset, got {kind}")
     for argument, word in (("NAME", name), ("--package", package)):
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", word) or keyword.iskeyword(word):
+        if keyword.iskeyword(word):
+            raise SettingsError(f"{NEW}: {argument} must be no word of Python's own, such as my_{word}, got {word}")
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", word):
             raise SettingsError(
                 f"{NEW}: {argument} must be of small letters, digits and _, such as my_{kind}, got {word}"
             )

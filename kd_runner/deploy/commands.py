@@ -32,7 +32,7 @@ from kd_runner.errors import (
     one_line,
 )
 from kd_runner.files import atomic
-from kd_runner.files.disk import refusal
+from kd_runner.files.disk import FULL, refusal
 from kd_runner.files.home import typed_path
 from kd_runner.plain_text import printable
 from kd_runner.terminal import is_terminal
@@ -84,7 +84,10 @@ def _exit_code_after(command: str, error: Exception) -> int:
     """The exit code of a command that `error` ended; prints it in one line, or raises a bug of ours again."""
     code = exit_code_of(error)
     if code is None and isinstance(error, OSError):
-        say(command, refusal(error) or one_line(error))
+        if error.filename is None and error.errno in FULL:  # what is printed, as a file that cannot be written is named
+            say(command, f"what is printed cannot be written ({error.strerror})")
+        else:
+            say(command, refusal(error) or one_line(error))
         return FAILED
     if code is None and type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
         say(command, "the device has too little memory: choose fewer images with --batch-size, or --device cpu")

@@ -6,6 +6,7 @@ predict("cat.jpg").top(3)
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,13 +70,27 @@ class Prediction:
         Raises:
             ValueError: a count that is no whole number of 1 or more.
         """
-        if not isinstance(count, int) or count < 1:
-            raise ValueError(f"count must be a whole number of 1 or more, got {count!r}")
-        values, numbers = self.probabilities.topk(min(count, len(self.classes)), dim=1)
+        count = min(_whole_number("count", count), len(self.classes))
+        values, numbers = self.probabilities.topk(count, dim=1)
         return [
             [(self.classes[number], value) for number, value in zip(*row, strict=True)]
             for row in zip(numbers.tolist(), values.tolist(), strict=True)
         ]
+
+
+def _whole_number(name: str, value: Any) -> int:
+    """The value, also one of NumPy's.
+
+    Raises:
+        ValueError: it is no whole number of 1 or more.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"{name} must be a whole number of 1 or more, got {value!r}")
+    return number
 
 
 class Predictor:
@@ -114,9 +129,10 @@ class Predictor:
             batch_size: The number of images that go through the network at once; None: as in the evaluation of a run.
 
         Raises:
-            ValueError: an image that cannot be read, or of a kind that the network does not take.
+            ValueError: an image that cannot be read, or of a kind that the network does not take; a batch size that
+                is no whole number of 1 or more.
         """
-        size = batch_size or self.batch_size
+        size = self.batch_size if batch_size is None else _whole_number("batch_size", batch_size)
         logits: list[Tensor] = []
         waiting: list[Tensor] = []
         for image in read_images(images, self.input, self.max_pixels):

@@ -43,7 +43,7 @@ def timm_classifier(num_classes: int, image_shape: Sequence[int], name: str, pre
     try:
         network: nn.Module = timm.create_model(name, pretrained=True, **arguments)
     except (OSError, RuntimeError) as error:
-        raise ValueError(f"pretrained weights of {name} cannot be had: {error}") from error
+        raise ValueError(f"pretrained must be false where the weights of {name} cannot be had ({error})") from error
     _note_new_layers(name, network.pretrained_cfg, num_classes, image_shape)
     return network
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -87,8 +88,13 @@ def _published_network(name: str) -> nn.Module:
         raise ValueError(f"pretrained must be false for {name}")
     try:
         network: nn.Module = models.get_model(name, weights="DEFAULT")
-    except (OSError, ValueError) as error:
-        raise ValueError(f"pretrained weights of {name} cannot be had: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"pretrained must be false for {name} ({error})") from error
+    except OSError as error:
+        file = Path(torch.hub.get_dir(), "checkpoints", Path(str(models.get_model_weights(name)["DEFAULT"].url)).name)
+        raise ValueError(
+            f"pretrained must be false where the weights of {name} cannot be had ({error}); they may lie in {file}"
+        ) from error
     return network
 
 

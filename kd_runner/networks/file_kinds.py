@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
+from kd_runner.files.run_folder import STUDENT_LAST
+
 HEAD = 512  # bytes of a file that decide
 WEIGHTS = (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".tar", ".pkl")  # the usual endings of files of weights
 
@@ -33,6 +35,9 @@ _MAGIC = (
 )
 
 
+LIKELY = ("teacher.safetensors", STUDENT_LAST)  # the networks of a run that are meant where its folder is named
+
+
 def special(path: Path, mode: int) -> str:
     """The kind of thing at `path` that is no file, from its mode: a folder, a pipe, a socket or a device."""
     if stat.S_ISDIR(mode):
@@ -41,7 +46,8 @@ def special(path: Path, mode: int) -> str:
             files = sorted(file.name for file in path.iterdir() if file.suffix in WEIGHTS)
         if not files and (path / "data.pkl").is_file():
             return "a folder, a torch file that was unpacked: the file itself is wanted"
-        return f"a folder; one of the files in it, such as {files[0]}?" if files else "a folder"
+        likely = [name for name in LIKELY if name in files] or files[:1]
+        return f"a folder; one of the files in it, such as {' or '.join(likely)}?" if files else "a folder"
     if stat.S_ISFIFO(mode):
         return "a named pipe"
     return "a socket" if stat.S_ISSOCK(mode) else "a device"

@@ -19,7 +19,7 @@ from kd_runner.errors import SettingsError
     [
         (["loss", "mine"], "new: must be mode, network or dataset, got loss"),
         (["mode", "My-Mode"], "new: NAME must be of small letters, digits and _, such as my_mode, got My-Mode"),
-        (["mode", "class"], "new: NAME must be of small letters, digits and _, such as my_mode, got class"),
+        (["mode", "class"], "new: NAME must be no word of Python's own, such as my_class, got class"),
         (["mode", "dkd"], "new: distillation=dkd is an option of kd-runner: choose another name"),
         (["mode"], "new: the following arguments are required: name; as in kd-runner new mode mine"),
         (["mode", "mine", "--nope"], "new: unrecognized arguments: --nope; as in kd-runner new mode mine"),

@@ -77,6 +77,15 @@ def test_the_most_probable_classes_come_first() -> None:
     for count in (0, -1, "x"):
         with pytest.raises(ValueError, match=f"count must be a whole number of 1 or more, got {count!r}"):
             prediction.top(count)  # type: ignore[arg-type]
+    assert prediction.top(np.int64(2)) == prediction.top(2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.0])
+def test_a_batch_size_is_a_whole_number(tmp_path: Path, size: float) -> None:
+    store_network(tmp_path / "net.safetensors")
+    predict = kd_runner.load(tmp_path / "net.safetensors")
+    with pytest.raises(ValueError, match=f"batch_size must be a whole number of 1 or more, got {size}"):
+        predict([], batch_size=size)  # type: ignore[arg-type]
 
 
 def test_a_picture_is_cropped_and_not_squashed(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
@@ -194,6 +197,19 @@ def test_what_is_new_in_a_pretrained_network_is_said(
     with collected_notes() as notes:
         torchvision_classifier(classes, shape, "resnet18")
     assert notes == []
+
+
+def test_weights_that_cannot_be_downloaded_are_said_with_where_they_may_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(name: str, **_: object) -> NoReturn:
+        raise OSError("no network")
+
+    monkeypatch.setattr(torchvision.models, "get_model", fail)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    line = "pretrained must be false where the weights of resnet18 cannot be had (no network); they may lie in "
+    with pytest.raises(ValueError, match=re.escape(f"{line}{tmp_path}/checkpoints/resnet18-f37072fd.pth")):
+        torchvision_classifier(7, CIFAR, "resnet18", pretrained=True)
 
 
 def test_what_is_new_in_a_pretrained_network_of_timm_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,6 +119,15 @@ def test_a_folder_is_named_with_a_file_in_it(tmp_path: Path) -> None:
     assert reason(tmp_path) == "it is a folder; one of the files in it, such as model.pth?"
 
 
+def test_of_a_runs_folder_the_files_are_named_that_may_be_meant(tmp_path: Path) -> None:
+    for name in ("baseline", "student_best", "student_last", "teacher"):
+        (tmp_path / f"{name}.safetensors").write_bytes(b"x")
+    start = "it is a folder; one of the files in it, such as"
+    assert reason(tmp_path) == f"{start} teacher.safetensors or student_last.safetensors?"
+    (tmp_path / "teacher.safetensors").unlink()
+    assert reason(tmp_path) == f"{start} student_last.safetensors?"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes")
 def test_what_would_wait_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
