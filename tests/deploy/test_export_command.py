@@ -120,6 +120,19 @@ def test_the_model_card_beside_it_and_the_folder_for_the_hub_have_the_file(store
     assert refused(capsys, run).startswith("--format: must be given, one of onnx, torch_export, openvino, executorch")
 
 
+def test_an_export_says_that_a_card_with_a_persons_text_stays(stored_run, tmp_path, capsys):
+    run = Path(shutil.copytree(stored_run, tmp_path / "run"))
+    card = run / "export" / "MODEL_CARD.md"
+    card.parent.mkdir(exist_ok=True)
+    card.write_text("---\nlicense: apache-2.0\n---\nfor seedlings\n")
+    assert main([str(run), "--format", "safetensors", "--quantize", "bf16"]) == 0
+    line = (
+        f"{card.with_name('MODEL_CARD_2.md')}: the model card; MODEL_CARD.md stays, as it was changed or is of another"
+    )
+    assert line in capsys.readouterr().out
+    assert card.read_text().endswith("for seedlings\n")
+
+
 def test_a_file_that_predicts_other_classes_is_not_left_behind(run, tmp_path, capsys, monkeypatch):
     output = tmp_path / "wrong.safetensors"
     opened = export_safetensors.open_file
