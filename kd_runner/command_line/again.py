@@ -13,6 +13,7 @@ from kd_runner.command_line.begun_folder import place_recorded
 from kd_runner.command_line.flags import SWEEP_FLAGS, split_flags
 from kd_runner.command_line.overrides import group_of_target, without_replaced_targets
 from kd_runner.command_line.resume import key_of, settings_of_run
+from kd_runner.command_line.typed_words import is_question
 from kd_runner.errors import Answer, SettingsError
 from kd_runner.files.home import with_home
 from kd_runner.files.indifferent import WORDS_OF_THE_SAME_NUMBERS
@@ -71,13 +72,14 @@ def read_again(typed: Sequence[str]) -> Again:
     if any(key_of(word) == "resume" for word in settings):
         raise SettingsError(f"resume: has no effect beside {AGAIN}, which makes a run in a new folder")
     recorded = settings_of_run(folder, [*flags, *settings], (AGAIN, folders[0]))
-    typed_keys = {key_of(word) for word in settings}
-    remaining = without_replaced_targets(recorded, settings)
+    changed = [word for word in settings if not is_question(word)]
+    typed_keys = {key_of(word) for word in changed}
+    remaining = without_replaced_targets(recorded, changed)
     unchanged = [word for word in remaining if key_of(word) not in typed_keys and key_of(word) != "store"]
     unchanged = place_recorded(unchanged, folder)
     dropped = {f"~{key}" for word in recorded for key in (key_of(word), group_of_target(word))}
     added = [word for word in settings if word not in dropped]
-    changes = [word for word in settings if not word.lstrip("+").startswith(WORDS_OF_THE_SAME_NUMBERS)]
+    changes = [word for word in changed if not word.lstrip("+").startswith(WORDS_OF_THE_SAME_NUMBERS)]
     has = {key: any(key_of(word) == key for word in settings) for key in ("store", "trainer.threads")}
     return Again(folder, [*flags, *unchanged, *added], changes, has["store"], has["trainer.threads"])
 

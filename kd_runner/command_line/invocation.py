@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from kd_runner.command_line.resume import (
     words_for_a_person,
 )
 from kd_runner.command_line.typed_texts import as_hydra_reads_it
+from kd_runner.command_line.typed_words import is_question
 from kd_runner.errors import SettingsError
 from kd_runner.files.recorded_words import without_plus
 
@@ -60,12 +60,12 @@ class Invocation:
     @property
     def typed_words(self) -> list[str]:
         """The words without `dataset=?`, before `resume=FOLDER` adds the settings of that folder."""
-        return [word for word in self.words if not _is_question(word)]
+        return [word for word in self.words if not is_question(word)]
 
     @property
     def asks_for_data(self) -> bool:
         """True where `dataset=?` asks for what would be read, in place of a run."""
-        return any(map(_is_question, self.words))
+        return any(map(is_question, self.words))
 
     @property
     def asks_for_help(self) -> bool:
@@ -83,7 +83,7 @@ class Invocation:
             refuse_commands(self.words)
         refuse_empty_paths(self.words)
         typed = [as_hydra_reads_it(word) for word in self.words]
-        words = [word for word in command_of_folder(typed) if not _is_question(word)]
+        words = [word for word in command_of_folder(typed) if not is_question(word)]
         self.remarks = remarks_on_places(typed)
         refuse_ignored_files(words)
         if self.asks_for_data:
@@ -122,8 +122,3 @@ def invocation_of(function: TaskFunction) -> Invocation:
     """The invocation that belongs to the function which Hydra hands to a plugin."""
     assert isinstance(function, JobFunction)
     return function.invocation
-
-
-def _is_question(word: str) -> bool:
-    """True for `dataset=?`, which asks a question and is not a setting."""
-    return re.fullmatch(r"dataset=(['\"]?)\\?\?\1", word) is not None

@@ -56,6 +56,11 @@ def parsed_override(word: str) -> Override:
     return OverridesParser.create().parse_override(word)
 
 
+def is_question(word: str) -> bool:
+    """True for `dataset=?`, which asks a question and is not a setting."""
+    return re.fullmatch(r"dataset=(['\"]?)\\?\?\1", word) is not None
+
+
 def typed_settings(words: Iterable[str]) -> dict[str, Any]:
     """The values that words give to keys with dots, and the options that they choose for groups.
 

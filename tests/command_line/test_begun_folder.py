@@ -141,6 +141,13 @@ def test_a_run_that_is_made_again_reads_the_images_that_it_read(tmp_path: Path, 
     assert typed.words == [*placed[1:], "dataset.root=pets"]  # which counts from the current folder
 
 
+def test_a_question_about_the_images_of_a_run_is_no_other_data_set(tmp_path: Path) -> None:
+    words = ["dataset=image_folder", "dataset.root=/pets"]
+    again = read_again([str(write_run(tmp_path / "a", words)), "dataset=?"])
+    assert again.words == [*words, "dataset=?"]
+    assert again.changes == []
+
+
 def test_an_option_typed_behind_again_replaces_a_network_of_ones_own(tmp_path: Path) -> None:
     words = ["++student._target_=torch.nn.Linear", "++student.width=3", "student.epochs=5", "~student"]
     folder = str(write_run(tmp_path / "a", words))

@@ -22,9 +22,7 @@ WINDOWS_ROOT = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 SHOWN = 3  # paths in one message
 AT_ONCE = 1_000  # files that a thread looks at before it takes others
 NOT_THERE, NO_FILE, BROKEN = "it is not there", "it is no regular file", "it is a link that leads nowhere"
-OTHER_ACCENTS = (
-    "it is not there; a file is whose name has its accents stored in another way: rename it, or its path here"
-)
+OTHER_ACCENTS = "it is not there; a file whose accents are stored in another way is: rename it, or change the path"
 
 
 @dataclass
