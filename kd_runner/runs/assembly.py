@@ -39,6 +39,7 @@ from kd_runner.runs.checks.peer_checks import refuse_peers
 from kd_runner.runs.companions import Companions
 from kd_runner.runs.data import (
     Data,
+    absent_classes,
     chosen_images,
     classes_without_images,
     data_set_name,
@@ -217,7 +218,9 @@ def _data(settings: Settings, read_before: Splits | None, companions: Companions
     view = view_of(settings.dataset, splits, trainer.channels_last)
     chosen = chosen_images(settings, splits)
     if chosen is not None:
-        log.info("student   %s", survey.student_line(len(chosen), len(splits.train), student_choices(settings)))
+        absent = absent_classes(settings, splits)
+        line = survey.student_line(len(chosen), len(splits.train), student_choices(settings), absent)
+        log.info("student   %s", line)
     transfer: TransferSet | None = images_to_be_made(settings, splits.image_shape)
     if transfer is None:
         transfer = images_to_teach_on(settings, splits, chosen, classes_without_images(settings, splits))

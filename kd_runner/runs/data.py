@@ -311,6 +311,11 @@ def classes_without_images(settings: Settings, splits: Splits) -> list[int]:
     return [names[name] for name in settings.student.without_classes]
 
 
+def absent_classes(settings: Settings, splits: Splits) -> list[str]:
+    """The names of the classes that `student.without_classes` leaves out."""
+    return [str(splits.classes[label]) for label in classes_without_images(settings, splits)]
+
+
 def names_of(classes: Sequence[str]) -> str:
     """The first names of classes, for a message."""
     return ", ".join(classes[:NAMES]) + (", …" if len(classes) > NAMES else "")

@@ -32,7 +32,7 @@ from kd_runner.formats import cut_end, percent
 from kd_runner.notes import collected_notes
 from kd_runner.notes import log as notes_log
 from kd_runner.plain_text import lines
-from kd_runner.runs.data import chosen_images, data_set_name, read_data, student_choices
+from kd_runner.runs.data import absent_classes, chosen_images, data_set_name, read_data, student_choices
 from kd_runner.runs.stages.unlabelled_images import unlabelled_images
 
 # What a note on a broken shard says where images are left out, and what it is where a run would stop.
@@ -78,11 +78,13 @@ def dataset_answer(settings: Settings, folder: Path) -> str:
     name = data_set_name(settings.dataset)
     shown = "" if splits.num_classes <= CLASSES else f" ({CLASSES} of the {splits.num_classes:,} classes)"
     skips = settings.dataset.node.get("on_bad_image") == "skip"
+    of_student = []
+    if chosen is not None:
+        choices, absent = student_choices(settings), absent_classes(settings, splits)
+        of_student = [f"student  {survey.student_line(len(chosen), len(splits.train), choices, absent)}"]
     parts = [
         [f"{name}: {survey.line(splits)}"],
-        []
-        if chosen is None
-        else [f"student  {survey.student_line(len(chosen), len(splits.train), student_choices(settings))}"],
+        of_student,
         class_table(splits),
         largest_classes(splits),
         file_lines(splits),

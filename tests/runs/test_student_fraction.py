@@ -159,6 +159,8 @@ def test_the_answer_about_a_data_set_says_it(settings: Make, tmp_path: Path) -> 
     line = "student  the student learns from 111 of the 1,132 training images (student.fraction)"
     assert line in dataset_answer(settings(TENTH), tmp_path)
     assert "student  " not in dataset_answer(settings("student.fraction=1"), tmp_path)
+    without = dataset_answer(settings("student.fraction=1", "student.without_classes=['3','8']"), tmp_path)
+    assert "training images (student.without_classes), and from none of 3, 8\n" in without
 
 
 def tiny(labels: list[int]) -> Splits:

@@ -255,13 +255,16 @@ def line(splits: Splits) -> str:
     return text
 
 
-def student_line(chosen: int, images: int, settings: Sequence[str]) -> str:
+def student_line(chosen: int, images: int, settings: Sequence[str], absent: Sequence[str] = ()) -> str:
     """A line on the share of the training images that baseline and student learn from.
 
     Args:
         settings: Names of the settings that chose them.
+        absent: Classes of which there is no image among them.
     """
-    return f"the student learns from {chosen:,} of the {count(images, 'training image')} ({' and '.join(settings)})"
+    end = f", and from none of {list_of_names(absent)}" if absent else ""
+    total = count(images, "training image")
+    return f"the student learns from {chosen:,} of the {total} ({' and '.join(settings)}){end}"
 
 
 def write_notes(splits: Splits, copies: Copies | None) -> None:
