@@ -80,6 +80,20 @@ def test_an_archive_is_read_as_the_folder_in_it(
         folder_of_images(Path(packed[0]), without_cache)
 
 
+def test_a_folder_for_the_files_of_an_archive_that_cannot_be_written_is_named_with_what_chooses_it(
+    settings: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "more/0").mkdir(parents=True)
+    packed, cache = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "more")), tmp_path / "afile"
+    cache.touch()
+    monkeypatch.setattr("kd_runner.runs.image_places.CACHE", str(cache))
+    line = rf"packed\.zip cannot be unpacked in {cache} \(File exists\): "
+    with pytest.raises(ValueError, match=rf"{line}set HOME to a folder that can be written, or unpack it$"):
+        folder_of_images(packed, settings())
+    with pytest.raises(ValueError, match=rf"{line}choose another dataset\.cache$"):
+        folder_of_images(packed, settings("dataset=image_folder", "dataset.root=x", f"dataset.cache={cache}"))
+
+
 def test_what_cannot_be_judged_is_refused_before_anything_trains(
     settings: Callable[..., Settings], tmp_path: Path
 ) -> None:
