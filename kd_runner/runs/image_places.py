@@ -27,3 +27,8 @@ def folder_of_images(path: Path, settings: Settings) -> Path:
     if cache is None:
         raise ValueError(f"{path} cannot be unpacked where dataset.cache is null: unpack it, or name a folder there")
     return unpack(path, with_home(cache))
+
+
+def with_typed_name(message: str, folder: Path, typed: Path) -> str:
+    """The message about images in `folder` with the path that was typed: that of the archive unpacked there."""
+    return message.replace(str(folder), str(typed))
