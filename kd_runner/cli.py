@@ -206,7 +206,7 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
         answer(printable(redaction.mask(str(found))))
     except (KeyboardInterrupt, SystemExit):
         if not (folder / RESULT).exists():  # before the run could say so itself
-            _write_interrupted(folder, overrides, in_sweep)
+            _write_interrupted(folder, overrides)
         raise
     except Exception as error:
         code = exit_code_of(error)
@@ -227,15 +227,15 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
             raise  # Hydra goes on with the other jobs and ends with this error
 
 
-def _write_interrupted(folder: Path, overrides: list[str], in_sweep: bool) -> None:
-    """Write that a run was interrupted before its first stage, with a page unless it is a job of a sweep.
+def _write_interrupted(folder: Path, overrides: list[str]) -> None:
+    """Write that a run was interrupted before its first stage, with its page.
 
     Where not even the code of runs has been imported, there is no page: whoever stops the run would wait for that.
     """
     result = {"status": "interrupted", "overrides": overrides}
     with suppress(OSError, RunFailed):  # a full disk
         write_json(folder / RESULT, result)
-    if in_sweep or RUNS not in sys.modules:
+    if RUNS not in sys.modules:
         return
     from kd_runner.runs.run import write_page_of_stopped_run
 

@@ -69,11 +69,13 @@ def test_a_page_of_somebody_else_stays(tmp_path: Path) -> None:
 
 
 def test_the_jobs_of_a_sweep_have_no_page_of_their_own(tmp_path: Path) -> None:
-    for with_page in (False, True):
-        with pytest.raises(RunFailed), failure_written(dict(RESULT), tmp_path, RunState(), with_page):
+    (tmp_path / "sweep.json").write_text(json.dumps({"folders": ["0"], "jobs": [[]], "names": ["0"]}))
+    for name in ("0", "alone"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(RunFailed), failure_written(dict(RESULT), tmp_path / name, RunState()):
             raise RunFailed("no good")
-        assert (tmp_path / "report.html").exists() == with_page
-        assert json.loads((tmp_path / "result.json").read_text())["status"] == "failed"
+        assert (tmp_path / name / "report.html").exists() == (name == "alone")
+        assert json.loads((tmp_path / name / "result.json").read_text())["status"] == "failed"
 
 
 def test_a_stopped_run_has_a_page_until_it_goes_on(
