@@ -53,6 +53,19 @@ def test_pages_of_runs_that_came_less_far(tmp_path: Path, changes: dict[str, Any
     assert expected in text_of(stopped_page(tmp_path, {**RESULT, **changes}))
 
 
+@pytest.mark.parametrize(("stage", "seconds"), [(None, {}), (None, None), ("teacher", {"teacher": None})])
+def test_a_run_that_is_stopped_again_before_it_went_on_keeps_its_complete_stages(
+    tmp_path: Path, stage: str | None, seconds: dict[str, Any] | None
+) -> None:
+    (tmp_path / "unfinished").mkdir()
+    (tmp_path / "unfinished" / "seconds.json").write_text('{"stages": {"teacher": 2.5}, "networks": {}}')
+    (tmp_path / "now.json").write_text('{"stage": "baseline", "epoch": 366, "epochs": 4000, "preparing": true}')
+    text = text_of(stopped_page(tmp_path, {"status": "interrupted", "stage": stage, "seconds": seconds}))
+    assert "Interrupted while it prepared to go on Complete: teacher. The training of the baseline: 366 of 4" in text
+    result = {"status": "interrupted", "stage": "baseline", "seconds": {"teacher": 2.5, "baseline": None}}
+    assert "Interrupted at the stage baseline Complete: teacher. " in text_of(stopped_page(tmp_path, result))
+
+
 def test_words_typed_beside_resume_are_in_the_command(tmp_path: Path) -> None:
     (tmp_path / "unfinished").mkdir()
     (tmp_path / "unfinished" / "begun.json").write_text(json.dumps({"overrides": ["student=mlp"]}))
