@@ -6,6 +6,7 @@ Nothing here imports torch before a run starts, so `--help`, `--cfg job` and she
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -51,7 +52,7 @@ from kd_runner.errors import (
 )
 from kd_runner.files.atomic import write_json
 from kd_runner.files.disk import refusal
-from kd_runner.files.run_folder import HYDRA, RESULT
+from kd_runner.files.run_folder import HYDRA, RESULT, RUN_LOCK
 from kd_runner.notes import collected_notes, note
 from kd_runner.plain_text import Lines, lines, print_exception, printable
 from kd_runner.quick_imports import quick_imports
@@ -228,10 +229,15 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
 
 
 def _write_interrupted(folder: Path, overrides: list[str]) -> None:
-    """Write that a run was interrupted before its first stage, with its page.
+    """Write that a run was interrupted before its first stage, with its page; nothing where another process does it.
 
     Where not even the code of runs has been imported, there is no page: whoever stops the run would wait for that.
     """
+    if os.path.lexists(folder / RUN_LOCK):
+        from kd_runner.files.results import is_at_work  # which takes a moment, and whoever stops the run waits
+
+        if is_at_work(folder):  # this command was about to be refused
+            return
     result = {"status": "interrupted", "overrides": overrides}
     with suppress(OSError, RunFailed):  # a full disk
         write_json(folder / RESULT, result)

@@ -15,6 +15,7 @@ from jobs import Job
 from page_text import text_of
 
 from kd_runner import __version__, cli
+from kd_runner.files.locks import lock_where_possible
 
 SHORT = ("teacher.epochs=1", "student.epochs=1")
 
@@ -192,6 +193,12 @@ def test_an_interrupted_run(tmp_path: Path, sent: signal.Signals, code: int) -> 
     command = job.text("err").strip().partition("; to go on: ")[2]
     assert command.startswith("kd-runner resume=")
     assert command in text_of(tmp_path / "run" / "report.html")
+
+
+def test_a_command_that_is_stopped_writes_nothing_into_a_run_of_another_process(tmp_path: Path) -> None:
+    with lock_where_possible(tmp_path / ".run.lock"):
+        cli._write_interrupted(tmp_path, ["seed=1"])
+        assert [path.name for path in tmp_path.iterdir()] == [".run.lock"]
 
 
 def test_a_run_that_is_stopped_before_its_first_stage_has_a_page(
