@@ -53,7 +53,7 @@ def stopped_page(folder: Path, result: Mapping[str, Any]) -> str:
         title=title_of([(words, settings)], f"Distillation: {folder.name}"),
         subtitle=": ".join(filter(None, [folder.name, label_of(result), typed])),
         verdict={"word": "unsure", "headline": _headline(folder, result)},
-        sentences=[*([f"{result['error']}."] if result.get("error") else []), *_progress(folder, result)],
+        sentences=[*_sentence_of_error(result), *_progress(folder, result)],
         failed=result.get("status") == "failed",
         command=go_on_command(folder, words, result.get("config_dir")),
         notes=other_notes(result),
@@ -72,6 +72,11 @@ def _headline(folder: Path, result: Mapping[str, Any]) -> str:
     if stage is None:
         return f"{ended} before its first stage"
     return f"{ended} in the evaluation" if stage == EVALUATE else f"{ended} at the stage {stage}"
+
+
+def _sentence_of_error(result: Mapping[str, Any]) -> list[str]:
+    """The error that ended the run as a sentence; some end with a full stop already, as Lightning's and torch's do."""
+    return [f"{str(result['error']).rstrip('.')}."] if result.get("error") else []
 
 
 def _complete_stages(folder: Path, result: Mapping[str, Any]) -> list[str]:

@@ -43,6 +43,7 @@ def test_the_page_says_how_far_the_run_came_and_how_to_go_on(tmp_path: Path) -> 
         ({"stage": None, "seconds": {}}, "Interrupted before its first stage No epoch had ended."),
         ({"stage": "evaluate"}, "Interrupted in the evaluation Complete"),
         ({"status": "failed", "error": "the loss is <odd>"}, "Failed at the stage student the loss is <odd>. Complete"),
+        ({"error": "Boom."}, "Interrupted at the stage student Boom. Complete"),
         ({"overrides": ["dataset.root=/images"]}, "kd-runner resume="),
     ],
 )
