@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from kd_runner.config.settings import Settings
+from kd_runner.datasets.folders.archives import SUFFIXES
 from kd_runner.errors import SettingsError
 from kd_runner.evaluation.metrics import classification_metrics
 from kd_runner.notes import collected_notes
@@ -99,12 +100,14 @@ def test_what_cannot_be_judged_is_refused_before_anything_trains(
 ) -> None:
     for name in ("cat", "dog"):
         Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder_of(tmp_path / "others" / name) / "1.png")
+    (tmp_path / "packed.7z").touch()
     (folder_of(tmp_path / "broken/0") / "1.png").write_bytes(b"no picture")
     for word, message in (
         (f"[{tmp_path / 'none'}]", "evaluate.also: no folder "),
         (f"[{tmp_path / 'others'}]", "has no folder with the name of a class"),
         (f"[{tmp_path / 'broken'}]", "cannot be read as an image"),
-        ("[a,a]", "evaluate.also: must name each folder once, and names a twice"),
+        (f"[{tmp_path / 'packed.7z'}]", f"class folders, or an archive of one ({', '.join(SUFFIXES)}), got the file "),
+        ("[a,a]", "evaluate.also: must name each folder or archive once, and names a twice"),
     ):
         with pytest.raises(SettingsError, match=r"evaluate\.also: ") as error:
             assemble(settings(f"evaluate.also={word}"))
