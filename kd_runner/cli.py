@@ -6,6 +6,7 @@ Nothing here imports torch before a run starts, so `--help`, `--cfg job` and she
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -51,7 +52,7 @@ from kd_runner.errors import (
 )
 from kd_runner.files.atomic import write_json
 from kd_runner.files.disk import refusal
-from kd_runner.files.run_folder import HYDRA, RESULT
+from kd_runner.files.run_folder import HYDRA, RESULT, RUN_LOCK
 from kd_runner.notes import collected_notes, note
 from kd_runner.plain_text import Lines, lines, print_exception, printable
 from kd_runner.quick_imports import quick_imports
@@ -206,7 +207,7 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
         answer(printable(redaction.mask(str(found))))
     except (KeyboardInterrupt, SystemExit):
         if not (folder / RESULT).exists():  # before the run could say so itself
-            _write_interrupted(folder, overrides, in_sweep)
+            _write_interrupted(folder, overrides)
         raise
     except Exception as error:
         code = exit_code_of(error)
@@ -227,15 +228,20 @@ def _job(config: DictConfig, invocation: Invocation) -> None:
             raise  # Hydra goes on with the other jobs and ends with this error
 
 
-def _write_interrupted(folder: Path, overrides: list[str], in_sweep: bool) -> None:
-    """Write that a run was interrupted before its first stage, with a page unless it is a job of a sweep.
+def _write_interrupted(folder: Path, overrides: list[str]) -> None:
+    """Write that a run was interrupted before its first stage, with its page; nothing where another process does it.
 
     Where not even the code of runs has been imported, there is no page: whoever stops the run would wait for that.
     """
+    if os.path.lexists(folder / RUN_LOCK):
+        from kd_runner.files.results import is_at_work  # which takes a moment, and whoever stops the run waits
+
+        if is_at_work(folder):  # this command was about to be refused
+            return
     result = {"status": "interrupted", "overrides": overrides}
     with suppress(OSError, RunFailed):  # a full disk
         write_json(folder / RESULT, result)
-    if in_sweep or RUNS not in sys.modules:
+    if RUNS not in sys.modules:
         return
     from kd_runner.runs.run import write_page_of_stopped_run
 

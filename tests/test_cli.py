@@ -15,6 +15,7 @@ from jobs import Job
 from page_text import text_of
 
 from kd_runner import __version__, cli
+from kd_runner.files.locks import lock_where_possible
 
 SHORT = ("teacher.epochs=1", "student.epochs=1")
 
@@ -190,7 +191,14 @@ def test_an_interrupted_run(tmp_path: Path, sent: signal.Signals, code: int) -> 
     assert "Traceback" not in job.text("err")
     assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "interrupted"
     command = job.text("err").strip().partition("; to go on: ")[2]
+    assert command.startswith("kd-runner resume=")
     assert command in text_of(tmp_path / "run" / "report.html")
+
+
+def test_a_command_that_is_stopped_writes_nothing_into_a_run_of_another_process(tmp_path: Path) -> None:
+    with lock_where_possible(tmp_path / ".run.lock"):
+        cli._write_interrupted(tmp_path, ["seed=1"])
+        assert [path.name for path in tmp_path.iterdir()] == [".run.lock"]
 
 
 def test_a_run_that_is_stopped_before_its_first_stage_has_a_page(
@@ -198,16 +206,17 @@ def test_a_run_that_is_stopped_before_its_first_stage_has_a_page(
 ) -> None:
     """The jobs of a sweep have none; nor has a run for whose page much would have to be imported."""
     monkeypatch.setattr(cli, "typed_config_dir", lambda: Path("/own"))
+    (tmp_path / "sweep.json").write_text(json.dumps({"folders": ["0"], "jobs": [["seed=1"]], "names": ["0"]}))
     for name in ("0", "1", "2"):
         (tmp_path / name).mkdir()
-    cli._write_interrupted(tmp_path / "0", ["seed=1"], in_sweep=True)
+    cli._write_interrupted(tmp_path / "0", ["seed=1"])
     with monkeypatch.context() as patch:
         patch.delitem(sys.modules, cli.RUNS)
-        cli._write_interrupted(tmp_path / "1", ["seed=1"], in_sweep=False)
-    cli._write_interrupted(tmp_path / "2", ["seed=1"], in_sweep=False)
+        cli._write_interrupted(tmp_path / "1", ["seed=1"])
+    cli._write_interrupted(tmp_path / "2", ["seed=1"])
     assert [path.parent.name for path in tmp_path.glob("*/report.html")] == ["2"]
     text = text_of(tmp_path / "2" / "report.html")
     assert "Interrupted before its first stage No epoch had ended." in text
     assert f"kd-runner resume={tmp_path / '2'} --config-dir=/own " in text
-    for folder in tmp_path.iterdir():
+    for folder in filter(Path.is_dir, tmp_path.iterdir()):
         assert json.loads((folder / "result.json").read_text()) == {"status": "interrupted", "overrides": ["seed=1"]}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kd_runner.command_line.begun_folder import place_recorded
 from kd_runner.command_line.flags import SWEEP_FLAGS, split_flags
-from kd_runner.command_line.overrides import group_of_target, without_replaced_targets
+from kd_runner.command_line.overrides import group_of_target, is_settings_of_group, without_replaced_targets
 from kd_runner.command_line.resume import key_of, settings_of_run
 from kd_runner.command_line.typed_words import is_question
 from kd_runner.errors import Answer, SettingsError
@@ -73,7 +73,7 @@ def read_again(typed: Sequence[str]) -> Again:
         raise SettingsError(f"resume: has no effect beside {AGAIN}, which makes a run in a new folder")
     recorded = settings_of_run(folder, [*flags, *settings], (AGAIN, folders[0]))
     changed = [word for word in settings if not is_question(word)]
-    typed_keys = {key_of(word) for word in changed}
+    typed_keys = {key_of(word) for word in changed if not is_settings_of_group(word)}
     remaining = without_replaced_targets(recorded, changed)
     unchanged = [word for word in remaining if key_of(word) not in typed_keys and key_of(word) != "store"]
     unchanged = place_recorded(unchanged, folder)

@@ -184,14 +184,20 @@ def _nothing_left_out(text: str) -> str | None:
     """A line for what Hydra says of a `~KEY` that leaves out nothing; None for another text."""
     absent = re.match(r"Could not delete from config\. '(\S+)' does not exist", text)
     if absent:
-        return f"~{absent[1]}: leaves out nothing, as there is no such setting{_nearest_keys(absent[1])}"
+        known = [name for name in _known_keys(absent[1]) if not name.endswith("_target_")]
+        # A value of null does not exist for Hydra, either.
+        is_null = absent[1] in known
+        reason = "it is null" if is_null else f"there is no such setting{_nearest_keys(absent[1], known)}"
+        return f"~{absent[1]}: leaves out nothing, as {reason}"
     other = re.match(r"Could not delete from config\. The value of '(\S+)' is (.*) and not (.*)\.$", text, re.DOTALL)
     if other:
         key, value, got = other.groups()
         return f"~{key}: must be typed without a value, or with {value}, which is there, got {got}"
     unchosen = re.match(r"Could not delete '([^'=]+)(?:=(.*))?'\. No match", text)
     if unchosen and unchosen[2]:
-        return f"~{unchosen[1]}: must be typed without an option, or with the one that is chosen, got {unchosen[2]}"
+        key, option = unchosen.groups()
+        if_any = ", if any" if "@" in key else ""  # each other group has one
+        return f"~{key}: must be typed without an option, or with the one that is chosen{if_any}, got {option}"
     return f"~{unchosen[1]}: leaves out nothing, as no option is chosen for it" if unchosen else None
 
 

@@ -55,6 +55,12 @@ def group_of_target(word: str) -> str | None:
     return match[1] if re.search(r"(?<!\w)_target_\s*:", content) else None
 
 
+def is_settings_of_group(word: str) -> bool:
+    """True for settings of a group in braces without a callable, `student={epochs: 2}`: its option stays as it is."""
+    key, _, value = word.lstrip("+").partition("=")
+    return value.lstrip().startswith("{") and key in groups() and group_of_target(word) is None
+
+
 def refuse_mixed_values(word: str) -> None:
     """Refuse options of a group and callables in braces among the values of one sweep: Hydra composes no such jobs.
 
@@ -106,9 +112,9 @@ def without_replaced_targets(recorded: Sequence[str], typed: Sequence[str]) -> l
     """The recorded words of a run, less those for a callable of which another one, or an option, is typed in its place.
 
     `student=mlp` replaces a recorded `student._target_=…` and its arguments, and `~student` leaves them out. The
-    settings that all options share stay, such as `student.epochs=5`.
+    settings that all options share stay, such as `student.epochs=5`; settings in braces replace no callable.
     """
-    typed_keys = {word.lstrip("+~").partition("=")[0] for word in typed}
+    typed_keys = {word.lstrip("+~").partition("=")[0] for word in typed if not is_settings_of_group(word)}
     replaced = {group for group in map(group_of_target, recorded) if group in typed_keys & groups()}
 
     def is_replaced(word: str) -> bool:

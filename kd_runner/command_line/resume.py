@@ -17,7 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from kd_runner.command_line.begun_folder import place_remark, place_words
+from kd_runner.command_line.begun_folder import place_recorded, place_remark, place_words
 from kd_runner.command_line.flags import CONFIG_DIR, SWEEP_FLAGS, split_flags
 from kd_runner.command_line.foreign_files import may_be_in_a_file
 from kd_runner.command_line.option_files import as_published
@@ -250,7 +250,8 @@ def go_on_command(folder: Path, overrides: Sequence[str], config_dir: str | None
         recorded = list(map(str, recorded_words(folder)[1]))
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         recorded = list(overrides)
-    beside = [word for word in words_beside(overrides) if word not in recorded]
+    brought_back = {*recorded, *place_recorded(recorded, folder)}
+    beside = [word for word in words_beside(overrides) if word not in brought_back]
     own_options = [f"--config-dir={config_dir}"] if config_dir else []
     words = [*beside, *words_for_a_person([*own_options, *overrides])]
     return " ".join(["kd-runner", resume_override(folder), *map(shlex.quote, dict.fromkeys(words))])

@@ -431,7 +431,7 @@ class EvaluateSettings(Section):
     def _are_different(cls, value: list[str]) -> list[str]:
         twice = sorted({path for path in value if value.count(path) > 1})
         if twice:
-            raise ValueError(f"must name each folder once, and names {twice[0]} twice")
+            raise ValueError(f"must name each folder or archive once, and names {twice[0]} twice")
         return value
 
 

@@ -27,7 +27,7 @@ def unpacked_folder(path: Path) -> Iterator[Path]:
         raise SettingsError(f"TMPDIR: must be a folder to unpack {path} in, got {gettempdir()}") from error
     with temporary as cache:
         try:
-            unpack(path, Path(cache))
+            unpack(path, Path(cache), "set TMPDIR to another folder")
         except ValueError as error:
             raise SettingsError(str(error)) from error
         (folder,) = (entry for entry in Path(cache).iterdir() if entry.is_dir())

@@ -35,6 +35,7 @@ STATUSES = ("completed", "failed", "interrupted", "pruned", "stopped")  # the la
 ALIVE = 60.0  # seconds, and three epochs, for which a job may say nothing and is still taken to be running
 BEFORE_EPOCHS = "before its first epoch"  # where a run is that prepares, or waits for its teacher
 PREPARING = "preparing"  # the key in now.json of a run that goes on and trains nothing yet: it reads its data, say
+ENDED = "ended"  # the key in now.json of a run whose stage has ended, also where it stopped before its last epoch
 
 
 def top5_says_nothing(result: Mapping[str, Any], classes: int | None = None) -> bool:
@@ -348,9 +349,9 @@ def _why_missing(folder: Path) -> str:
         if _has_no_process(folder, state):
             return f"cut off at {epoch}: no process runs it"
         is_preparing = state.get(PREPARING) is True
-        trains_nothing = is_preparing or tolerant_json.number(state.get("epoch")) >= _epochs_in(state)
+        trains_nothing = is_preparing or stage_has_ended(state)
         silent = max(ALIVE, 3 * tolerant_json.number(state.get("seconds_per_epoch")))
-        if quiet < silent or (trains_nothing and is_at_work(folder)):  # it says something at each epoch, and only then
+        if quiet < silent or (trains_nothing and is_at_work(folder)):  # only a stage that trains gives signs of life
             return f"running: preparing to go on after {epoch}" if is_preparing else f"running: {epoch}"
         return f"silent since {epoch}"
     if is_at_work(folder):
@@ -362,9 +363,10 @@ def _why_missing(folder: Path) -> str:
     return "began, and left no result" if began else "not started"
 
 
-def _epochs_in(state: Mapping[str, Any]) -> float:
-    """The number of epochs of the stage in a now.json; infinite where it does not say so."""
-    return tolerant_json.number(state.get("epochs"), math.inf)
+def stage_has_ended(state: Mapping[str, Any]) -> bool:
+    """True where the stage in a now.json has ended, after its last epoch or by early stopping."""
+    epochs = tolerant_json.number(state.get("epochs"), math.inf)
+    return state.get(ENDED) is True or tolerant_json.number(state.get("epoch")) >= epochs
 
 
 def is_at_work(folder: Path, name: str = RUN_LOCK) -> bool:

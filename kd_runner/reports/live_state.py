@@ -12,7 +12,7 @@ from typing import Any
 
 from kd_runner.files import tolerant_json
 from kd_runner.files.recorded_words import without_plus
-from kd_runner.files.results import ALIVE, BEFORE_EPOCHS, MissingRun, Run
+from kd_runner.files.results import ALIVE, BEFORE_EPOCHS, MissingRun, Run, stage_has_ended
 from kd_runner.files.run_folder import NETWORKS, NOW, RESULT, SHARED_NAMES
 from kd_runner.formats import bare_percent, clock, number_of
 from kd_runner.reports.leaderboard import Leaderboard
@@ -93,8 +93,7 @@ def _networks(sources: Sources) -> Iterator[list[str]]:
         if folder.parent.name == NETWORKS:
             row = _row(f"{_name_of_network(folder)}, for several runs", folder)
             quiet = seconds_since(folder / NOW)
-            ended = row[2].partition("/")[0] == row[2].partition("/")[2]
-            if quiet < ALIVE and not ended:
+            if quiet < ALIVE and not stage_has_ended(tolerant_json.json_of(folder / NOW)[0]):
                 yield row
 
 
@@ -122,7 +121,7 @@ def _row(name: str, folder: Path) -> list[str]:
     accuracy = tolerant_json.usable_number(accuracies[-1]) if isinstance(accuracies, list) and accuracies else None
     seconds = tolerant_json.number(state.get("seconds_per_epoch")) * max(0, epochs - epoch)
     stage, where = (text if isinstance(text, str) else "" for text in (state.get("stage"), state.get("where")))
-    time_left = clock(seconds) if epoch else ""
+    time_left = clock(0 if stage_has_ended(state) else seconds) if epoch else ""
     if not state:  # it prepares, or waits for its teacher
         return [name, BEFORE_EPOCHS, "", "", "", ""]
     return [name, stage, f"{epoch}/{epochs}", bare_percent(accuracy, ""), time_left, where]

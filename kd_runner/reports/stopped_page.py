@@ -8,7 +8,7 @@ from typing import Any
 
 from kd_runner.command_line.resume import go_on_command
 from kd_runner.files import atomic, tolerant_json
-from kd_runner.files.run_folder import NOW, PAGE
+from kd_runner.files.run_folder import NOW, PAGE, SECONDS, UNFINISHED
 from kd_runner.files.stages import EVALUATE
 from kd_runner.files.written_pages import is_page_of_ours
 from kd_runner.formats import number_of, percent
@@ -52,8 +52,8 @@ def stopped_page(folder: Path, result: Mapping[str, Any]) -> str:
         "stopped.html",
         title=title_of([(words, settings)], f"Distillation: {folder.name}"),
         subtitle=": ".join(filter(None, [folder.name, label_of(result), typed])),
-        verdict={"word": "unsure", "headline": _headline(result)},
-        sentences=[*([f"{result['error']}."] if result.get("error") else []), *_progress(folder, result)],
+        verdict={"word": "unsure", "headline": _headline(folder, result)},
+        sentences=[*_sentence_of_error(result), *_progress(folder, result)],
         failed=result.get("status") == "failed",
         command=go_on_command(folder, words, result.get("config_dir")),
         notes=other_notes(result),
@@ -62,19 +62,48 @@ def stopped_page(folder: Path, result: Mapping[str, Any]) -> str:
     )
 
 
-def _headline(result: Mapping[str, Any]) -> str:
+def _headline(folder: Path, result: Mapping[str, Any]) -> str:
     ended = "Failed" if result.get("status") == "failed" else "Interrupted"
     stage = result.get("stage")
+    has_begun = bool(_complete_stages(folder, result)) or isinstance(_now(folder).get("stage"), str)
+    is_again = stage in _stages_before(folder) and _seconds(result).get(stage) is None  # gone through from its files
+    if is_again or (stage is None and has_begun):
+        return f"{ended} while it prepared to go on"
     if stage is None:
         return f"{ended} before its first stage"
     return f"{ended} in the evaluation" if stage == EVALUATE else f"{ended} at the stage {stage}"
 
 
+def _sentence_of_error(result: Mapping[str, Any]) -> list[str]:
+    """The error that ended the run as a sentence; some end with a full stop already, as Lightning's and torch's do."""
+    return [f"{str(result['error']).rstrip('.')}."] if result.get("error") else []
+
+
+def _complete_stages(folder: Path, result: Mapping[str, Any]) -> list[str]:
+    """The stages that are complete, in their order; also those of an attempt before this one."""
+    now = [stage for stage, seconds in _seconds(result).items() if seconds is not None]
+    return list(dict.fromkeys([*_stages_before(folder), *now]))
+
+
+def _stages_before(folder: Path) -> list[str]:
+    """The stages that have ended in this attempt or one before, as the run's folder keeps them."""
+    stages = tolerant_json.json_of(folder / UNFINISHED / SECONDS)[0].get("stages")
+    return list(stages) if isinstance(stages, dict) else []
+
+
+def _seconds(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    return result.get("seconds") or {}
+
+
+def _now(folder: Path) -> dict[str, Any]:
+    return tolerant_json.json_of(folder / NOW)[0]
+
+
 def _progress(folder: Path, result: Mapping[str, Any]) -> list[str]:
     """Sentences that say which stages are complete, and how many epochs of the last one had ended."""
-    complete = [stage for stage, seconds in (result.get("seconds") or {}).items() if seconds is not None]
+    complete = _complete_stages(folder, result)
     sentences = [f"Complete: {', '.join(complete)}."] if complete else []
-    state, _ = tolerant_json.json_of(folder / NOW)
+    state = _now(folder)
     stage = state.get("stage")
     if not isinstance(stage, str):
         return [*sentences, "No epoch had ended."]

@@ -27,6 +27,7 @@ from kd_runner.datasets.inspection.duplicates import Copies, Position, copies_by
 from kd_runner.datasets.inspection.survey import SPLITS, class_counts, count, list_of_names
 from kd_runner.datasets.inspection.unreadable import NOT_READ
 from kd_runner.datasets.splits import Images, Split, Splits
+from kd_runner.files.home import with_home
 from kd_runner.files.run_folder import CONTACT_SHEET
 from kd_runner.formats import cut_end, percent
 from kd_runner.notes import collected_notes
@@ -40,6 +41,7 @@ WHAT_FOLLOWS = (
     "what follows is left out (dataset.on_bad_image)",
     "a run would stop (dataset.on_bad_image=skip leaves out what follows)",
 )
+NOT_READ_FOLLOWS = (f" and are {NOT_READ}", "; a run would stop (dataset.on_bad_image=skip leaves them out): ")
 TABLE = 30  # classes up to which all are in the table; else the EXTREMES with the most and the fewest training images
 EXTREMES = 5
 NAMED = 5  # files
@@ -94,7 +96,7 @@ def dataset_answer(settings: Settings, folder: Path) -> str:
         unreadable_lines(splits, skips),
         copy_lines(splits, pixels.copies),
         [
-            f"note     {note if skips else note.replace(*WHAT_FOLLOWS)}"
+            f"note     {note if skips else note.replace(*WHAT_FOLLOWS).replace(*NOT_READ_FOLLOWS)}"
             for note in notes
             if NOT_READ not in note or _is_of_more(note, settings)
         ],  # it is said above
@@ -105,7 +107,7 @@ def dataset_answer(settings: Settings, folder: Path) -> str:
 
 def _is_of_more(note: str, settings: Settings) -> bool:
     """True for a note on the images of `dataset.unlabelled`."""
-    return settings.dataset.unlabelled is not None and f"under {settings.dataset.unlabelled} " in note
+    return settings.dataset.unlabelled is not None and f"under {with_home(settings.dataset.unlabelled)} " in note
 
 
 def _unlabelled_lines(settings: Settings, splits: Splits) -> list[str]:

@@ -48,7 +48,7 @@ from kd_runner.runs.stages.headless import as_features, is_headless
 from kd_runner.runs.stages.labels_only import any_draws
 from kd_runner.runs.stages.stage_runner import StageRunner
 from kd_runner.terminal import terminal_width
-from kd_runner.tracking import dashboard
+from kd_runner.tracking import dashboard, event_files
 from kd_runner.tracking.logger import TENSORBOARD, RunLogger
 
 log = logging.getLogger(__name__)
@@ -161,7 +161,7 @@ def train_and_evaluate(
     result |= {"seconds": state.seconds}  # filled as the run goes, as the notes are
     with (
         logger.failure_tracked(),
-        failure_written(result, folder, state, with_page=not logger.is_of_a_sweep),
+        failure_written(result, folder, state),
         refusals_in_one_line(),
     ):
         dashboard.begin(logger, content, typed_words(result), parts.data.splits.several_labels)
@@ -266,13 +266,10 @@ def own_views(settings: Settings, data: Data) -> dict[str, dict[str, Any]]:
 
 
 @contextmanager
-def failure_written(result: dict[str, Any], folder: Path, state: RunState, with_page: bool = True) -> Iterator[None]:
-    """Write `result` with the error and its stage if an error or an interruption ends the block.
+def failure_written(result: dict[str, Any], folder: Path, state: RunState) -> Iterator[None]:
+    """Write `result` with the error and its stage, and the run's page, if an error or an interruption ends the block.
 
     The result of a completed run stands, which another process may have written where the file system has no locks.
-
-    Args:
-        with_page: True for a page, too, which says how far the run came. The jobs of a sweep are in that of the sweep.
     """
     try:
         yield
@@ -284,15 +281,19 @@ def failure_written(result: dict[str, Any], folder: Path, state: RunState, with_
             if not is_completed(folder):
                 content = redaction.masked_data(result)
                 atomic.write_json(folder / RESULT, content)
-                if with_page:
-                    write_page_of_stopped_run(folder, content)
+                write_page_of_stopped_run(folder, content)
         except (OSError, RunFailed):  # on a full disk, say, which the error itself tells
             log.info("note      %s could not be written", folder / RESULT)
         raise
 
 
 def write_page_of_stopped_run(folder: Path, result: Mapping[str, Any]) -> None:
-    """Write the page that says how far the run in `folder` came, where that can be done."""
+    """Write the page that says how far the run in `folder` came, where that can be done.
+
+    The jobs of a sweep have none: they are in the page of the sweep.
+    """
+    if event_files.is_of_a_sweep(folder):
+        return
     try:
         write_stopped_page(folder, result)
     except Exception as error:

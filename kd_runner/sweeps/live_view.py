@@ -19,7 +19,7 @@ from rich.text import Text
 
 from kd_runner.files.plain_files import read_plain
 from kd_runner.files.recorded_words import without_plus
-from kd_runner.files.results import PREPARING, Run, read_run
+from kd_runner.files.results import PREPARING, Run, read_run, stage_has_ended
 from kd_runner.files.run_folder import NOW, RESULT
 from kd_runner.files.scores import words_of
 from kd_runner.files.stages import STAGES
@@ -234,7 +234,8 @@ def stage_and_time_left(task: Task) -> tuple[str, str]:
         if status.get(PREPARING):
             return "starting", ""
         epoch, epochs = status["epoch"], status["epochs"]
-        seconds = status["seconds_per_epoch"] * (epochs - epoch) * len(running)
+        epochs_left = 0 if stage_has_ended(status) else epochs - epoch
+        seconds = status["seconds_per_epoch"] * epochs_left * len(running)
         time_left = f"{stopwatch(seconds)} left" if epoch else ""
         return f"{status['stage']} epoch {epoch}/{epochs}", time_left
     except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):

@@ -35,6 +35,11 @@ def event_folder_of(run: Path) -> Path:
     return run / FOLDER
 
 
+def is_of_a_sweep(run: Path) -> bool:
+    """True for the folder of a job of a sweep, or of a network trained for several of them."""
+    return event_folder_of(run).parent != run.absolute()
+
+
 def jobs_beside(run: Path) -> int:
     """The number of jobs of the sweep that a run is a job of; 1 for a run by itself."""
     events = event_folder_of(run)

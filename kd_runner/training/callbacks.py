@@ -16,6 +16,7 @@ from rich.progress import Progress as RichProgress
 
 from kd_runner.clock import run_seconds
 from kd_runner.files import atomic
+from kd_runner.files.results import ENDED
 from kd_runner.files.run_folder import NOW
 from kd_runner.files.scores import val_score
 from kd_runner.formats import number_of, stopwatch
@@ -72,6 +73,7 @@ class SaveResumeState(Callback):
             "seconds_per_epoch": round((run_seconds() - self.started) / epoch, 2) if epoch else 0,
             "val_accuracies": [val_score(metrics) for metrics in module.history],
             "where": place_of(trainer.strategy.root_device),
+            ENDED: bool(module.stopped) or epoch >= module.recipe.epochs,
         }
         path = trainer.logger.folder / NOW
         with suppress(OSError), atomic.replacement(path) as unfinished:

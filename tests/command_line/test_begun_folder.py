@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from kd_runner.command_line.again import read_again
 from kd_runner.command_line.begun_folder import begun_in, place_settings, placed_word
-from kd_runner.command_line.resume import command_of_folder, remarks_on_places
+from kd_runner.command_line.resume import command_of_folder, go_on_command, remarks_on_places
 from kd_runner.sweeps.folder import refuse_other_grid
 
 
@@ -146,6 +146,15 @@ def test_a_question_about_the_images_of_a_run_is_no_other_data_set(tmp_path: Pat
     again = read_again([str(write_run(tmp_path / "a", words)), "dataset=?"])
     assert again.words == [*words, "dataset=?"]
     assert again.changes == []
+
+
+def test_a_path_that_the_folder_brings_back_is_not_in_the_command_to_go_on(tmp_path: Path, elsewhere: Path) -> None:
+    folder = write_run(tmp_path / "a", ["dataset.root=pets", "seed=1"])
+    placed = f'dataset.root="{tmp_path}/a/pets"'
+    assert placed in command_of_folder([f"resume={folder}"])
+    assert go_on_command(folder, [placed, "seed=1"]) == f"kd-runner resume={folder}"
+    typed = go_on_command(folder, ["dataset.root=/moved", "seed=1"])
+    assert typed == f"kd-runner resume={folder} dataset.root=/moved"
 
 
 def test_an_option_typed_behind_again_replaces_a_network_of_ones_own(tmp_path: Path) -> None:

@@ -237,10 +237,16 @@ def test_the_settings_of_a_section_are_listed_where_none_is_near(monkeypatch: py
     ("word", "line"),
     [
         ("~studnt.epochs", "~studnt.epochs: leaves out nothing, as there is no such setting (did you mean student.epo"),
+        ("~student.optimizer", "~student.optimizer: leaves out nothing, as it is null"),
+        ("~name=x", "~name: leaves out nothing, as it is null"),
         ("~plus.at", "~plus.at: leaves out nothing, as there is no such setting"),
         ("~hydra.foo", "~hydra.foo: leaves out nothing, as there is no such setting"),
         ("~student.epochs=7", "~student.epochs: must be typed without a value, or with 60, which is there, got 7"),
         ("~student=mlp", "~student: must be typed without an option, or with the one that is chosen, got mlp"),
+        (
+            "~distillation@plus.at=at",
+            "~distillation@plus.at: must be typed without an option, or with the one that is chosen, if any, got at",
+        ),
         ("~distillation@plus.at", "~distillation@plus.at: leaves out nothing, as no option is chosen for it"),
     ],
 )

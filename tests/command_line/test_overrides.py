@@ -170,6 +170,8 @@ def test_an_option_typed_anew_replaces_a_recorded_target_and_its_arguments() -> 
     recorded = ["teacher=mlp", target, "++student.width=3", "~student.hidden", *shared, "~student"]
     for typed in ("student=mlp", "student={_target_: a.c}", "~student"):
         assert without_replaced_targets(recorded, [typed]) == ["teacher=mlp", *shared]
+    for typed in ("student={epochs: 7}", "++student={width: 4}", "+student={optimizer: {_target_: a.d}}"):
+        assert without_replaced_targets(recorded, [typed]) == recorded
     for typed in ("student._target_=a.c", "student.width=4", "seed=1"):  # another callable, with the same arguments
         assert without_replaced_targets(recorded, [typed]) == recorded
     whole = ["++student={_target_: a.b, width: 3}", "++student.depth=2", "~student"]

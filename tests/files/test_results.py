@@ -122,6 +122,7 @@ def test_a_run_that_goes_on_and_trains_nothing_yet_is_called_running(tmp_path: P
         assert reason(preparing=True) == "running: preparing to go on after student epoch 3 of 9"
         assert reason() == "silent since student epoch 3 of 9"
         assert reason(epoch=9) == "running: student epoch 9 of 9"  # it reads the test images
+        assert reason(ended=True) == "running: student epoch 3 of 9"  # so does one that early stopping has ended
         write_result(tmp_path, status="interrupted")  # of the attempt before
         assert reason(preparing=True) == "running: preparing to go on after student epoch 3 of 9"
     assert reason(preparing=True) == "interrupted"

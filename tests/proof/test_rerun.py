@@ -78,6 +78,15 @@ def test_typed_words_replace_or_take_away_recorded_ones(run: Path) -> None:
     assert (aside.changes, aside.has_store, aside.has_threads) == ([], True, True)
 
 
+def test_settings_in_braces_leave_the_recorded_option_or_callable(run: Path) -> None:
+    record = run / ".hydra" / "overrides.yaml"
+    for network in ("student=mlp", "'++student={_target_: torch.nn.Identity}'"):
+        record.write_text(f"- {network}\n")
+        words = read_again([str(run), "student={epochs: 2}"]).words
+        assert words == [network.strip("'"), "student={epochs: 2}"]
+        assert read_again([str(run), "student={_target_: a.b}"]).words == ["student={_target_: a.b}"]
+
+
 def test_wrong_words_are_one_line(run: Path, tmp_path: Path) -> None:
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep" / "sweep.json").write_text("{}")

@@ -32,6 +32,9 @@ def test_counts_and_the_runs_at_work(tmp_path: Path) -> None:
         path = sweep / "networks" / name / "now.json"
         path.write_text(json.dumps(state | {"stage": "teacher", "epoch": epoch}))
         os.utime(path, (time.time() - age,) * 2)
+    (sweep / "networks" / "teacher_d").mkdir()
+    stopped_early = json.dumps(state | {"stage": "teacher", "epoch": 2, "ended": True})
+    (sweep / "networks" / "teacher_d" / "now.json").write_text(stopped_early)
     (sweep / "networks" / "names.json").write_text(json.dumps({"teacher_a": "teacher cnn, seed 0"}))
     (sweep / "10").mkdir()
     (sweep / "10" / "settings.json").write_text("{}")

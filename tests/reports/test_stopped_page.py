@@ -43,6 +43,7 @@ def test_the_page_says_how_far_the_run_came_and_how_to_go_on(tmp_path: Path) -> 
         ({"stage": None, "seconds": {}}, "Interrupted before its first stage No epoch had ended."),
         ({"stage": "evaluate"}, "Interrupted in the evaluation Complete"),
         ({"status": "failed", "error": "the loss is <odd>"}, "Failed at the stage student the loss is <odd>. Complete"),
+        ({"error": "Boom."}, "Interrupted at the stage student Boom. Complete"),
         ({"overrides": ["dataset.root=/images"]}, "kd-runner resume="),
     ],
 )
@@ -51,6 +52,19 @@ def test_pages_of_runs_that_came_less_far(tmp_path: Path, changes: dict[str, Any
     if "No epoch" in expected:
         (tmp_path / "now.json").unlink()
     assert expected in text_of(stopped_page(tmp_path, {**RESULT, **changes}))
+
+
+@pytest.mark.parametrize(("stage", "seconds"), [(None, {}), (None, None), ("teacher", {"teacher": None})])
+def test_a_run_that_is_stopped_again_before_it_went_on_keeps_its_complete_stages(
+    tmp_path: Path, stage: str | None, seconds: dict[str, Any] | None
+) -> None:
+    (tmp_path / "unfinished").mkdir()
+    (tmp_path / "unfinished" / "seconds.json").write_text('{"stages": {"teacher": 2.5}, "networks": {}}')
+    (tmp_path / "now.json").write_text('{"stage": "baseline", "epoch": 366, "epochs": 4000, "preparing": true}')
+    text = text_of(stopped_page(tmp_path, {"status": "interrupted", "stage": stage, "seconds": seconds}))
+    assert "Interrupted while it prepared to go on Complete: teacher. The training of the baseline: 366 of 4" in text
+    result = {"status": "interrupted", "stage": "baseline", "seconds": {"teacher": 2.5, "baseline": None}}
+    assert "Interrupted at the stage baseline Complete: teacher. " in text_of(stopped_page(tmp_path, result))
 
 
 def test_words_typed_beside_resume_are_in_the_command(tmp_path: Path) -> None:
@@ -69,11 +83,13 @@ def test_a_page_of_somebody_else_stays(tmp_path: Path) -> None:
 
 
 def test_the_jobs_of_a_sweep_have_no_page_of_their_own(tmp_path: Path) -> None:
-    for with_page in (False, True):
-        with pytest.raises(RunFailed), failure_written(dict(RESULT), tmp_path, RunState(), with_page):
+    (tmp_path / "sweep.json").write_text(json.dumps({"folders": ["0"], "jobs": [[]], "names": ["0"]}))
+    for name in ("0", "alone"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(RunFailed), failure_written(dict(RESULT), tmp_path / name, RunState()):
             raise RunFailed("no good")
-        assert (tmp_path / "report.html").exists() == with_page
-        assert json.loads((tmp_path / "result.json").read_text())["status"] == "failed"
+        assert (tmp_path / name / "report.html").exists() == (name == "alone")
+        assert json.loads((tmp_path / name / "result.json").read_text())["status"] == "failed"
 
 
 def test_a_stopped_run_has_a_page_until_it_goes_on(

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from kd_runner.sweeps.engines.task import Slot, Task
 from kd_runner.sweeps.jobs import Job
-from kd_runner.sweeps.live_view import LiveView, job_name
+from kd_runner.sweeps.live_view import LiveView, job_name, stage_and_time_left
 from kd_runner.terminal import TextColumn, fold_text, table_lines
 
 SCRIPT = """
@@ -54,6 +54,14 @@ def test_it_fits_one_screen(tmp_path: Path, width: int, height: int) -> None:
     assert "student epoch 4/60" in lines[0]
     shown = sum(line.startswith("#") for line in lines)
     assert shown == 41 or f"… and {41 - shown} more that run" in lines
+
+
+def test_a_stage_that_has_stopped_early_takes_no_more_time(tmp_path: Path) -> None:
+    _, (_, task) = live_view_of(tmp_path, 2, Console(file=io.StringIO()))
+    assert stage_and_time_left(task) == ("student epoch 1/60", "1:28 left")
+    state = json.loads((task.folder / "now.json").read_text())
+    (task.folder / "now.json").write_text(json.dumps(state | {"ended": True}))
+    assert stage_and_time_left(task) == ("student epoch 1/60", "0:00 left")
 
 
 def test_the_best_so_far_is_chosen_by_validation_images_alone(tmp_path: Path) -> None:

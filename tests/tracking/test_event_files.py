@@ -19,6 +19,8 @@ def test_a_run_has_its_own_place_and_jobs_are_beside_each_other(tmp_path: Path) 
     assert event_files.event_folder_of(sweep / "x" / "1") == sweep / "tensorboard" / "1_soft"
     assert event_files.event_folder_of(sweep / "networks" / "teacher_ab") == sweep / "tensorboard" / "teacher_ab"
     assert event_files.event_folder_of(sweep / "elsewhere") == sweep / "elsewhere" / "tensorboard"
+    folders = {name: event_files.is_of_a_sweep(sweep / name) for name in ("x/1", "networks/teacher_ab", "elsewhere")}
+    assert folders == {"x/1": True, "networks/teacher_ab": True, "elsewhere": False}
     atomic.write_json(sweep / GRID, {"jobs": ["a"], "folders": ["0"]})  # an older version's
     assert event_files.event_folder_of(sweep / "0") == sweep / "0" / "tensorboard"
 

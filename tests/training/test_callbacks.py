@@ -11,11 +11,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from pytorch_lightning import Trainer
 from small_training import classifier, fitted
 
 from kd_runner.files.run_folder import NOW
 from kd_runner.training.callbacks import EpochLines, SaveResumeState, place_of
+from kd_runner.training.classifier import Classifier
 from kd_runner.training.resume_state import ResumeState
+from kd_runner.training.stopping import Stopping
 
 
 def test_watchers_see_the_epochs_that_have_ended(tmp_path: Path) -> None:
@@ -24,7 +27,25 @@ def test_watchers_see_the_epochs_that_have_ended(tmp_path: Path) -> None:
     assert content.pop("seconds_per_epoch") >= 0
     accuracies = [metrics["val_accuracy"] for metrics in module.history]
     assert content.pop("where") == place_of(torch.device("cpu"))
-    assert content == {"stage": "teacher", "epoch": 2, "epochs": 2, "val_accuracies": accuracies}
+    assert content == {"stage": "teacher", "epoch": 2, "epochs": 2, "val_accuracies": accuracies, "ended": True}
+
+
+@pytest.mark.parametrize(("target", "epochs", "has_ended"), [(0.0, 1, True), (2.0, 3, True), (2.0, 2, False)])
+def test_watchers_see_that_a_stage_has_ended_also_before_its_last_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: float, epochs: int, has_ended: bool
+) -> None:
+    written: dict[int, bool] = {}
+    write_progress = SaveResumeState.write_progress
+
+    def noted(self: SaveResumeState, trainer: Trainer, module: Classifier, epoch: int) -> None:
+        write_progress(self, trainer, module, epoch)
+        written[epoch] = json.loads((tmp_path / "run" / NOW).read_text())["ended"]
+
+    monkeypatch.setattr(SaveResumeState, "write_progress", noted)
+    stage = classifier(epochs=3, stopping=Stopping("val_accuracy", 9, target=target))
+    fitted(stage, tmp_path / "run", resume_state=ResumeState(tmp_path / "state", "digest"))
+    assert written[epochs] == has_ended
+    assert not written[0]
 
 
 def test_the_state_holds_the_seconds_before_an_interruption(tmp_path: Path) -> None:

@@ -46,11 +46,14 @@ def nothing_at(path: Path) -> str:
     return f"no {kind} {path.resolve()}"
 
 
-def unpack(archive: Path, cache: Path) -> Path:
+def unpack(archive: Path, cache: Path, remedy: str = "choose another dataset.cache") -> Path:
     """The folder under `cache` with the files of `archive`; unpacked now if no job has done it before.
 
     An archive that was unpacked is known by its path, size and time of change. Where everything lies in one folder,
     that folder is returned.
+
+    Args:
+        remedy: The end of a line about a `cache` that cannot be used: how another one is chosen.
 
     Raises:
         ValueError: a name in the archive leads out of the folder or is no file, or the archive is too large or cannot
@@ -59,12 +62,10 @@ def unpack(archive: Path, cache: Path) -> Path:
     try:
         folder = _folder_with_files(archive, cache)
     except OSError as error:
-        raise ValueError(
-            f"{archive} cannot be unpacked in {cache} ({error.strerror or error}): choose another dataset.cache"
-        ) from error
+        raise ValueError(f"{archive} cannot be unpacked in {cache} ({error.strerror or error}): {remedy}") from error
     reason = foreign_reason(folder)
     if reason is not None:  # its images would be taken for those of the archive
-        raise ValueError(f"{archive} was unpacked by somebody else ({reason} in {cache}): choose another dataset.cache")
+        raise ValueError(f"{archive} was unpacked by somebody else ({reason} in {cache}): {remedy}")
     inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
     return inside[0] if len(inside) == 1 and inside[0].is_dir() and _holds_folders(inside[0]) else folder
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from kd_runner.datasets.folders.archives import SUFFIXES as ARCHIVES
 from kd_runner.datasets.folders.archives import nothing_at
 from kd_runner.datasets.folders.split_folders import split_called
 from kd_runner.datasets.folders.tree import Contents, contents_of, decoded_name, name_in_list
@@ -59,8 +60,8 @@ def labelled_folder(root: Path, classes: Sequence[str], name: Path | None = None
         SettingsError: there is no folder with the name of a class.
     """
     if not root.is_dir():
-        is_file = root.exists()
-        raise SettingsError(f"must be a folder of class folders, got the file {root}" if is_file else nothing_at(root))
+        wanted = f"a folder of class folders, or an archive of one ({', '.join(ARCHIVES)})"
+        raise SettingsError(f"must be {wanted}, got the file {root}" if root.exists() else nothing_at(root))
     try:
         everything = contents_of(root)
     except ValueError as error:

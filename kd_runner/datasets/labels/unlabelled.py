@@ -109,6 +109,7 @@ def unlabelled_folder(
     in_memory: bool,
     cache: Path | None = None,
     skip_unreadable: bool = False,
+    name: Path | None = None,
 ) -> Images:
     """The images in a folder and all folders below it, without labels, in the shape of the training images.
 
@@ -120,50 +121,53 @@ def unlabelled_folder(
         in_memory: True to decode the images now; False to leave them in their files.
         cache: The folder that keeps decoded images for the next run; None for none.
         skip_unreadable: True to leave out images that cannot be read, and name them.
+        name: The folder as notes name it, such as the archive that was unpacked there; None: as it is.
 
     Raises:
         ValueError: no such folder, no image in it, an image that cannot be read, or no picture has such a shape.
     """
     channels, height, width = image_shape
+    shown = root if name is None else name
     if not root.is_dir():
         raise ValueError(
             f"must be a folder of images, or an archive ({', '.join(ARCHIVES)}), got {root}, which is none"
         )
     if channels not in COLORS:
-        raise ValueError(f"must be null for images of {channels} channels, which no picture has, got {root}")
+        raise ValueError(f"must be null for images of {channels} channels, which no picture has, got {shown}")
     contents = contents_of(root)
-    note_left_out(root, contents)
+    note_left_out(shown, contents)
     if not contents.images:
-        raise ValueError(f"must be a folder of images ({', '.join(sorted(SUFFIXES))}), got {root}, which has none")
+        raise ValueError(f"must be a folder of images ({', '.join(sorted(SUFFIXES))}), got {shown}, which has none")
     color = "gray" if channels == 1 else "rgb"
     settings = pixels or PixelSettings(height, color, max_pixels=MAX_PIXELS, image_width=width)  # type: ignore[arg-type]
     files = ImageFiles(root, contents.images, torch.full((len(contents.images),), UNLABELLED), settings)
-    files = _readable(files, skip_unreadable, not in_memory, cache)
+    files = _readable(files, skip_unreadable, not in_memory, cache, shown)
     try:
         images, counts = decode_all(files, cache) if in_memory else (files, None)
     except ValueError as error:
         raise ValueError(f"{error}{number_unreadable(str(error), [files])}") from error
     counts = counts or count_conversions(files, cache)
-    note_conversions(counts, len(files), settings.ground, settings.white, root)
+    note_conversions(counts, len(files), settings.ground, settings.white, shown)
     return images
 
 
-def _readable(files: ImageFiles, skip: bool, streams: bool, cache: Path | None) -> ImageFiles:
+def _readable(files: ImageFiles, skip: bool, streams: bool, cache: Path | None, shown: Path) -> ImageFiles:
     """The images that can be read.
 
     Args:
         skip: True to leave out the others.
         streams: True where images stay in their files: one that cannot be read would end the run when its teacher
             has been trained.
+        shown: The folder as notes name it.
 
     Raises:
         ValueError: an image that cannot be read where none is left out, or no image that can be.
     """
     if skip:
         readable, unreadable = leave_out_unreadable({"unlabelled": files}, files.folder, cache)
-        note_unreadable(unreadable.paths, len(files), files.folder)
+        note_unreadable(unreadable.paths, len(files), shown)
         if not len(readable["unlabelled"]):
-            raise ValueError(f"no image under {files.folder} can be read, as {files.paths[0]}: {unreadable.reasons[0]}")
+            raise ValueError(f"no image under {shown} can be read, as {files.paths[0]}: {unreadable.reasons[0]}")
         return readable["unlabelled"]
     if streams:
         refuse_unreadable(files, cache)

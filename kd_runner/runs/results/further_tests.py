@@ -30,7 +30,7 @@ from kd_runner.input_pipeline.sources import source_of
 from kd_runner.input_pipeline.view import View
 from kd_runner.notes import note
 from kd_runner.runs.data import Data
-from kd_runner.runs.image_places import folder_of_images
+from kd_runner.runs.image_places import folder_of_images, with_typed_name
 
 KEY = "evaluate.also"
 MOST_BYTES = 2**28  # of images that are decoded at once; more are read from their files by worker processes
@@ -51,6 +51,7 @@ def further_tests(settings: Settings, splits: Splits, view: View) -> dict[str, I
 def _images(root: Path, settings: Settings, splits: Splits, view: View) -> ImageFiles:
     classes = [str(name) for name in splits.classes]
     mean, std = view.mean.tolist(), view.std.tolist()
+    folder = root
     try:
         image_input = input_of_images(splits.image_shape, classes, mean, std, splits.pixels)
         pixels = image_input.pixel_settings(splits.pixels.max_pixels if splits.pixels else MAX_PIXELS)
@@ -61,7 +62,7 @@ def _images(root: Path, settings: Settings, splits: Splits, view: View) -> Image
         files[0]  # a run of hours must not end at a folder that nobody can read
         note_conversions(count_conversions(files, None), len(files), pixels.ground, pixels.white, content.shown_folder)
     except (ValueError, SettingsError) as error:
-        raise SettingsError(f"{KEY}: {error}") from None
+        raise SettingsError(f"{KEY}: {with_typed_name(str(error), folder, root)}") from None
     return files
 
 

@@ -16,7 +16,7 @@ from kd_runner.datasets.splits import Images, Split, Splits
 from kd_runner.errors import SettingsError
 from kd_runner.files.home import with_home
 from kd_runner.randomness import derived_seed
-from kd_runner.runs.image_places import folder_of_images
+from kd_runner.runs.image_places import folder_of_images, with_typed_name
 
 log = logging.getLogger(__name__)
 
@@ -71,11 +71,13 @@ def unlabelled_images(settings: Settings, splits: Splits) -> Images:
     assert name is not None
     cache = with_home(node["cache"]) if node.get("cache") else None
     in_memory, skip = isinstance(splits.train, Split), node.get("on_bad_image") == "skip"
+    root = typed = with_home(name)
     try:
-        root = folder_of_images(with_home(name), settings)
-        return unlabelled_folder(root, splits.image_shape, splits.pixels, in_memory, cache, skip)
+        root = folder_of_images(typed, settings)
+        return unlabelled_folder(root, splits.image_shape, splits.pixels, in_memory, cache, skip, typed)
     except ValueError as error:
-        raise SettingsError(f"dataset.unlabelled: {error}{way_around(str(error), node)}") from error
+        message = with_typed_name(str(error), root, typed)
+        raise SettingsError(f"dataset.unlabelled: {message}{way_around(message, node)}") from error
 
 
 def _hidden(settings: Settings, splits: Splits, labelled: Tensor | None, absent: list[int]) -> Tensor:

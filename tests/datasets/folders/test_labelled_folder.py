@@ -95,7 +95,7 @@ def test_names_that_hold_commas_or_end_in_a_space_are_in_quotes(tmp_path: Path) 
 
 def test_no_folder(tmp_path: Path) -> None:
     (tmp_path / "x.png").touch()
-    with pytest.raises(SettingsError, match=r"must be a folder of class folders, got the file"):
+    with pytest.raises(SettingsError, match=r"class folders, or an archive of one \(\.zip, .*\), got the file"):
         read(tmp_path / "x.png")
     for name, line in (
         ("nothing", r"^no folder .*/nothing$"),

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from kd_runner.config.settings import Settings
+from kd_runner.datasets.folders.archives import SUFFIXES
 from kd_runner.errors import SettingsError
 from kd_runner.evaluation.metrics import classification_metrics
 from kd_runner.notes import collected_notes
@@ -80,17 +81,33 @@ def test_an_archive_is_read_as_the_folder_in_it(
         folder_of_images(Path(packed[0]), without_cache)
 
 
+def test_a_folder_for_the_files_of_an_archive_that_cannot_be_written_is_named_with_what_chooses_it(
+    settings: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "more/0").mkdir(parents=True)
+    packed, cache = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "more")), tmp_path / "afile"
+    cache.touch()
+    monkeypatch.setattr("kd_runner.runs.image_places.CACHE", str(cache))
+    line = rf"packed\.zip cannot be unpacked in {cache} \(File exists\): "
+    with pytest.raises(ValueError, match=rf"{line}set HOME to a folder that can be written, or unpack it$"):
+        folder_of_images(packed, settings())
+    with pytest.raises(ValueError, match=rf"{line}choose another dataset\.cache$"):
+        folder_of_images(packed, settings("dataset=image_folder", "dataset.root=x", f"dataset.cache={cache}"))
+
+
 def test_what_cannot_be_judged_is_refused_before_anything_trains(
     settings: Callable[..., Settings], tmp_path: Path
 ) -> None:
     for name in ("cat", "dog"):
         Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder_of(tmp_path / "others" / name) / "1.png")
+    (tmp_path / "packed.7z").touch()
     (folder_of(tmp_path / "broken/0") / "1.png").write_bytes(b"no picture")
     for word, message in (
         (f"[{tmp_path / 'none'}]", "evaluate.also: no folder "),
         (f"[{tmp_path / 'others'}]", "has no folder with the name of a class"),
         (f"[{tmp_path / 'broken'}]", "cannot be read as an image"),
-        ("[a,a]", "evaluate.also: must name each folder once, and names a twice"),
+        (f"[{tmp_path / 'packed.7z'}]", f"class folders, or an archive of one ({', '.join(SUFFIXES)}), got the file "),
+        ("[a,a]", "evaluate.also: must name each folder or archive once, and names a twice"),
     ):
         with pytest.raises(SettingsError, match=r"evaluate\.also: ") as error:
             assemble(settings(f"evaluate.also={word}"))

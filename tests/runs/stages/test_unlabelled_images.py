@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +17,14 @@ from kd_runner.config.settings import Settings
 from kd_runner.datasets.labels.unlabelled import UNLABELLED, transfer_set
 from kd_runner.datasets.splits import Split
 from kd_runner.errors import SettingsError
+from kd_runner.notes import collected_notes
 from kd_runner.reports.summary import part_of_images
 from kd_runner.runs.assembly import assemble
 from kd_runner.runs.checks.rehearsal import rehearse
+from kd_runner.runs.dataset_answer import _is_of_more
 from kd_runner.runs.parts import Parts
 from kd_runner.runs.stages.labels_only import ingredients
+from kd_runner.runs.stages.unlabelled_images import unlabelled_images
 from kd_runner.store.entries import key_of
 from kd_runner.tracking.logger import RunLogger
 from kd_runner.training.fit import fit
@@ -97,6 +101,30 @@ def test_a_folder_of_pictures_is_taught_on_beside_the_training_images(settings: 
     assert moved.fingerprint() == parts.fingerprint() != assemble(settings()).fingerprint()
     Image.new("L", (8, 8), 7).save(tmp_path / "moved" / "one.png")
     assert assemble(settings(f"dataset.unlabelled={tmp_path / 'moved'}")).fingerprint() != parts.fingerprint()
+
+
+def test_lines_about_an_archive_name_what_was_typed(
+    settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And `dataset=?` tells them by it from lines about the data set."""
+    monkeypatch.setattr("kd_runner.runs.image_places.CACHE", str(tmp_path / "cache"))
+    (tmp_path / "more/inner/deep").mkdir(parents=True)
+    Image.new("L", (8, 8)).save(tmp_path / "more/inner/a.png")
+    (tmp_path / "more/inner/deep/z.png").write_bytes(b"no picture")
+    (tmp_path / "more/inner/notes.txt").touch()
+    shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "more")
+    monkeypatch.chdir(tmp_path)
+    own = settings("dataset.unlabelled=./packed.zip")
+    splits = assemble(settings()).data.splits
+    with pytest.raises(SettingsError, match=r"^dataset\.unlabelled: packed\.zip/deep/z\.png cannot be read"):
+        unlabelled_images(own, splits)
+    with collected_notes() as notes:
+        unlabelled_images(settings("dataset.unlabelled=./packed.zip", "+dataset.on_bad_image=skip"), splits)
+    assert notes == [
+        "1 file under packed.zip left out: 1 .txt, in . (1)",
+        "1 of 2 images under packed.zip cannot be read and are left out (dataset.on_bad_image): deep/z.png",
+    ]
+    assert _is_of_more(notes[1], own)
 
 
 def test_streamed_images_are_joined_by_their_files(settings: Make, tmp_path: Path) -> None:
