@@ -18,10 +18,13 @@ SIGNS = frozenset(" /.:+-_%@*?|^$\\")  # in a bare value Hydra takes these besid
 IN_QUOTES = re.compile(r"(['\"]).*\1", re.DOTALL)
 CALL = re.compile(r"\w+\(")  # a sweep such as choice(…)
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")
-MAY_BE_NUMBERS = ("student.without_classes", "teacher.classes", "tags")  # lists of texts, for which 3 is the text 3
+# Lists of texts, for which 3 is the text 3.
+MAY_BE_NUMBERS = re.compile(
+    r"(student|assistants\.[^.]+)\.without_classes|(teacher|teachers\.[^.]+)\.classes|tags", re.ASCII
+)
 TEXTS = ("dataset.may_lead_to", "dataset.class_names")  # beside the paths: texts, for which a number is an error
-PART = r"\"[^\"]*\"|'[^']*'|[\w/.:+-]+"  # of a list or a sweep
-PARTS = re.compile(rf"\[\s*(?:{PART})(?:\s*,\s*(?:{PART}))*\s*\]|(?:{PART})(?:\s*,\s*(?:{PART}))*")
+TO_BE_WRITTEN = ("dataset.cache", "store")  # places that need not be there: `false` is meant as no place
+PIECE = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[^\"']", re.DOTALL)  # a text in quotes, or one sign
 
 
 def quoted_text(text: str) -> str:
@@ -60,23 +63,53 @@ def with_quoted_numbers(word: str) -> str:
     """The word with each part in quotes that is a text for its setting, and that Hydra reads as something else.
 
     A folder may be called 2024, 1e3 or true, and a class +1, which Hydra reads as 1. `null` is nothing, except in a
-    list.
+    list, and so is `false` for a place that is yet to be made.
     """
     key, is_setting, value = word.partition("=")
     name = key.lstrip("+")
     is_text = _is_path(key) or name in TEXTS
-    if not is_setting or not (is_text or name in MAY_BE_NUMBERS) or not PARTS.fullmatch(value):
+    if not is_setting or not (is_text or MAY_BE_NUMBERS.fullmatch(name)):
         return word
 
-    def quoted_part(match: re.Match[str]) -> str:
-        text = match[0]
-        override = None if text[0] in "\"'" else _read(f"key={text}")
-        read = text if override is None else override.value()
-        is_meant = isinstance(read, str) or (read is None and not _is_in_brackets(value))
-        is_same = not is_text and type(read) is int and str(read) == text
-        return text if is_meant or is_same else quoted_text(text)
+    def with_quotes_inside(parts: list[str], in_list: bool) -> str:
+        return ",".join(quoted_part(part, in_list) for part in parts)
 
-    return f"{key}={re.sub(PART, quoted_part, value)}"
+    def quoted_part(part: str, in_list: bool) -> str:
+        text = part.strip()
+        if _is_in_brackets(text):
+            inside = _parts(text[1:-1])
+            return part if inside is None else f"[{with_quotes_inside(inside, True)}]"
+        override = None if text[:1] in ("", '"', "'") else _read(f"key={text}")
+        read = text if override is None else override.value()
+        is_meant = isinstance(read, str) or (not in_list and _is_nothing(read, name))
+        is_same = not is_text and type(read) is int and str(read) == text
+        return part if is_meant or is_same else quoted_text(text)
+
+    parts = _parts(value)
+    return word if parts is None else f"{key}={with_quotes_inside(parts, False)}"
+
+
+def _is_nothing(read: object, name: str) -> bool:
+    """True for what says that the setting of this name has no value."""
+    return read is None or (isinstance(read, bool) and name in TO_BE_WRITTEN)
+
+
+def _parts(value: str) -> list[str] | None:
+    """What commas outside of quotes and of brackets part; None for a call, a dictionary, or a bracket alone."""
+    parts, depth = [""], 0
+    while value:
+        piece = PIECE.match(value)
+        if piece is None or piece[0] in ("{", "}", "(", ")"):
+            return None
+        value = value[piece.end() :]
+        depth += {"[": 1, "]": -1}.get(piece[0], 0)
+        if depth < 0:
+            return None
+        if piece[0] == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += piece[0]
+    return parts if depth == 0 else None
 
 
 def quoted_word(word: str) -> str | None:

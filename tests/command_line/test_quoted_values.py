@@ -152,6 +152,14 @@ def test_a_list_stays_one_beside_a_folder_of_that_name(tmp_path: Path, monkeypat
         ("teacher.classes=[+1,-1]", ["+1", -1]),
         ("tags=[007,1e3,2024]", ["007", "1e3", 2024]),
         ("tags=1e3", ["1e3"]),
+        ("student.without_classes=[T shirt,+1]", ["T shirt", "+1"]),
+        (r'student.without_classes=["a\"b,1e3",+1]', ['a"b,1e3', "+1"]),
+        ("teacher.classes=[a@b,+1, +2]", ["a@b", "+1", "+2"]),
+        ("teachers.two.classes=[+1]", ["+1"]),
+        ("assistants.mid.without_classes=[+1,3]", ["+1", 3]),
+        ("tags=[a b,1e3]", ["a b", "1e3"]),
+        ("evaluate.also=[a b,2024]", ["a b", "2024"]),
+        ("dataset.root= 2024", "2024"),
     ],
 )
 def test_a_text_that_looks_like_a_number_is_taken_as_it_is_typed(word: str, value: object) -> None:
@@ -160,12 +168,19 @@ def test_a_text_that_looks_like_a_number_is_taken_as_it_is_typed(word: str, valu
 
 def test_a_sweep_over_folders_with_numbers_for_names() -> None:
     assert as_hydra_reads_it("dataset.root=2023,2024,a") == 'dataset.root="2023","2024",a'
+    assert as_hydra_reads_it("dataset.root=1e5,a b") == 'dataset.root="1e5",a b'
+
+
+def test_a_sweep_over_lists_of_texts() -> None:
+    assert as_hydra_reads_it("student.without_classes=[+1],[-1,a]") == 'student.without_classes=["+1"],[-1,a]'
+    assert as_hydra_reads_it("evaluate.also=[2024,2025],[x]") == 'evaluate.also=["2024","2025"],[x]'
 
 
 def test_numbers_of_other_settings_and_null_stay() -> None:
     words = [
         "seed=+1", "optimizer.lr=1e-3", "dataset.cache=null", "teacher.checkpoint=null", "dataset.download=true",
-        "student.without_classes=[3,8]", "store=/a/2024", "student.without_classes=[1],[2]",
+        "student.without_classes=[3,8]", "store=/a/2024", "student.without_classes=[1],[2]", "dataset.cache=false",
+        "store=false", "dataset.root=choice(1,2)", "student.without_classes=[1", "student.without_classes=[+1]]",
     ]  # fmt: skip
     for word in words:
         assert as_hydra_reads_it(word) == word
