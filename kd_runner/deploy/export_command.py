@@ -123,7 +123,8 @@ def _hand_on(arguments: argparse.Namespace, files: Sequence[Path]) -> None:
     if files and arguments.source.is_dir() and arguments.network in (None, STUDENT):
         try:
             card = write_card(arguments.source, files[0].parent)
-            stays = "" if card.name == CARD else f"; {CARD} stays, as it was changed or is of another student"
+            reason = "it was changed, or is of another student or an older version"
+            stays = "" if card.name == CARD else f"; {CARD} stays: {reason}"
             print(printable(f"{card}: the model card{stays}"))
         except SettingsError as error:
             say(COMMAND, f"note: no model card: {error}")

@@ -78,6 +78,8 @@ def _weights_beside(run: Path, folder: Path, exports: Mapping[str, Mapping[str, 
     Args:
         exports: The records of the exported files that lie in `folder`, by the files' names.
     """
+    if folder.resolve() == run.resolve():
+        return STUDENT_LAST
     if folder.resolve().parent == run.resolve():
         return f"../{STUDENT_LAST}"
     return next((name for name, record in exports.items() if record.get("format") == SAFETENSORS), None)

@@ -18,7 +18,7 @@ import torch
 from kd_runner.config.build import build, takes
 from kd_runner.config.field_types import Residency
 from kd_runner.config.sections import DatasetSettings
-from kd_runner.datasets.folders.archives import is_archive
+from kd_runner.datasets.folders.archives import is_archive, note_other_names_before_016
 from kd_runner.datasets.splits import Splits
 from kd_runner.datasets.subsets.folds import fold_of
 from kd_runner.datasets.tables.table_file import is_table_name
@@ -85,6 +85,8 @@ def read_stored_data(
     chosen = residency or settings.dataset.get("residency", "auto")
     with TemporaryDirectory(prefix="kd_runner_") as unpacked:
         in_archive = isinstance(node.get("root"), str) and is_archive(with_home(node["root"]))
+        if in_archive:
+            _note_other_names(node)
         safe = {"download": False, "cache": unpacked if in_archive else None}
         try:
             node = _with_arguments(node, "dataset", safe, trust)
@@ -101,6 +103,13 @@ def read_stored_data(
         if residency is None:  # images that are read in another way than the run's have another fingerprint
             _note_other_images(folder, result, splits)
         yield StoredData(splits, settings, result)
+
+
+def _note_other_names(node: Mapping[str, Any]) -> None:
+    """Note the folder in which an older version unpacked the run's archive, where it had other names for the files."""
+    cache = node.get("cache")
+    if isinstance(cache, str):
+        note_other_names_before_016(with_home(node["root"]), with_home(cache))
 
 
 def _recorded_class_names(folder: Path, node: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -301,7 +301,9 @@ def classes_without_images(settings: Settings, splits: Splits) -> list[int]:
     """
     classes = [str(name) for name in splits.classes]
     names = {name: label for label, name in enumerate(classes)}
-    if not any(name.lstrip("+-").isdecimal() for name in classes):
+    # Runs that versions before 0.16 began go on, which took +1 for no number.
+    signs = "+-" if settings.resume is None else ""
+    if not any(name.lstrip(signs).isdecimal() for name in classes):
         names |= {str(label): label for label in range(len(classes))}
     for name in settings.student.without_classes:
         if name not in names:

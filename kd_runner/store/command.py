@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from kd_runner.store.entries import HOLDER, LOGITS, MADE_OF, MANIFEST, NAMES, En
 from kd_runner.terminal import TextColumn, fold_text, table_lines, terminal_width
 
 DAY = 86_400
+DEFAULT = Path("outputs/store")
 FILES = (*NAMES, HOLDER, *RESUME_STATE)  # what kd-runner writes in a folder of the store
 # The columns of the list, by their headings, and their ranks: where not all fit, the lowest is left out first.
 COLUMNS = {
@@ -53,9 +55,7 @@ def main(words: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="kd-runner store", description=__doc__)
-    parser.add_argument(
-        "--store", type=typed_path, default=Path("outputs/store"), help="its folder (default: outputs/store)"
-    )
+    parser.add_argument("--store", type=typed_path, default=DEFAULT, help=f"its folder (default: {DEFAULT})")
     commands = parser.add_subparsers(dest="command", metavar="{list,verify,prune}")
     commands.add_parser("list", help="the networks and logits in the store (the default)")
     commands.add_parser("verify", help="compare every file with what was written")
@@ -91,7 +91,7 @@ def entries_in_training(root: Path) -> Iterator[Entry]:
 
 
 def print_entries(root: Path) -> int:
-    """Print the content of the store; returns the exit code."""
+    """Print the content of the store in the folder `root`; returns the exit code."""
     rows = []
     total = logits = 0
     for entry in entries(root):
@@ -99,7 +99,7 @@ def print_entries(root: Path) -> int:
         total += size
         logits += (entry.folder / LOGITS).exists()
         rows.append(_row(entry, size))
-    print("\n".join(_table(rows, terminal_width())))
+    print("\n".join(_table(rows, terminal_width(), _list_command(root))))
     for entry in entries_in_training(root):
         print(f"{entry.key} is being made, or was: {printable(entry.holder())}")
     for path in broken_entries(root):
@@ -110,11 +110,18 @@ def print_entries(root: Path) -> int:
     return 0
 
 
-def _table(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
+def _list_command(root: Path) -> str:
+    """The words that list the store in the folder `root`, without the bounds of a terminal."""
+    folder = "" if root == DEFAULT else f" --store {shlex.quote(str(root))}"
+    return f"kd-runner store{folder} | cat"
+
+
+def _table(rows: Sequence[Sequence[str]], width: int | None, command: str) -> list[str]:
     """The lines of the list: a key or a size is never cut, and a line names the columns that have no room.
 
     Args:
         width: Number of columns of the terminal; None where there is none, and all columns are shown.
+        command: The words that show all columns.
     """
     cells = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
     columns = [
@@ -123,7 +130,7 @@ def _table(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
     ]
     table, left_out = table_lines(columns, width)
     if left_out:
-        table += fold_text(f"No room for {'; '.join(left_out)}: see kd-runner store | cat.", width).splitlines()
+        table += fold_text(f"No room for {'; '.join(left_out)}: see {command}", width).splitlines()
     return table
 
 

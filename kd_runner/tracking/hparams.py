@@ -6,6 +6,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from kd_runner.errors import SettingsError, one_line
 from kd_runner.files.contents import is_link
 from kd_runner.files.links import EVENT_FILES
 from kd_runner.files.results import MissingRun, Run
-from kd_runner.files.run_folder import EVENTS, GRID, MULTIRUN, SETTINGS
+from kd_runner.files.run_folder import CONSOLE, EVENTS, GRID, LOG, MULTIRUN, NOW, RESULT, SETTINGS
 from kd_runner.files.scores import common_words, has_map
+from kd_runner.formats import number_of
 from kd_runner.tracking import event_files, event_records, layouts, mean_curves
 from kd_runner.tracking.layouts import SUMMARY
 from kd_runner.tracking.sessions import (
@@ -67,7 +69,7 @@ def write(
     mean_curves.delete_earlier(root)
     used_names: Counter[str] = Counter()
     elsewhere: dict[Path, None] = {}
-    bounds = enclosing_folder(out)
+    bounds = LinkBounds(enclosing_folder(out))
     for session, row in zip(sessions, rows, strict=True):
         event_folder = event_files.event_folder_of(session.folder)
         if event_folder.parent != root:
@@ -78,6 +80,7 @@ def write(
             event_folder = link_event_files(event_folder, free_folder(root, name, used_names), bounds)
         write_events(event_folder, session_messages(session, row))
     link_shared_networks(elsewhere, root, used_names, bounds)
+    bounds.warn_of_left_out()
     several_labels = any(has_map(run.result) for run in runs)
     summaries = [experiment(sessions, rows, swept), text_pb("leaderboard", leaderboard)]
     write_events(root / SUMMARY, summaries, layout_with_means(root, groups, several_labels))
@@ -97,18 +100,55 @@ def layout_with_means(root: Path, groups: Sequence[Group], several_labels: bool)
 def enclosing_folder(out: Path) -> Path | None:
     """The outermost folder of a run or a sweep that is `out` or that it lies in; None where there is none."""
     folders = (out.absolute(), *out.absolute().parents)
-    marks = (SETTINGS, GRID, MULTIRUN)
-    inside = [folder for folder in folders if any((folder / name).is_file() for name in marks)]
+    inside = [folder for folder in folders if _is_of_run_or_sweep(folder)]
     return inside[-1] if inside else None
 
 
-def link_shared_networks(sweeps: Iterable[Path], root: Path, taken: Counter[str], bounds: Path | None = None) -> None:
+def _is_of_run_or_sweep(folder: Path) -> bool:
+    if any((folder / name).is_file() for name in (GRID, MULTIRUN)):
+        return True
+    # Other programs have a settings.json, too.
+    return (folder / SETTINGS).is_file() and any((folder / name).is_file() for name in (LOG, RESULT, CONSOLE, NOW))
+
+
+@dataclass
+class LinkBounds:
+    """The folder that no link to event files may lead out of, and the event files that have no link for it.
+
+    Args:
+        folder: None where links may lead anywhere.
+    """
+
+    folder: Path | None = None
+    left_out: list[Path] = field(default_factory=list)
+
+    def allow(self, event_folder: Path) -> bool:
+        """True where there may be links to the files of `event_folder`, which is counted as left out otherwise."""
+        if self.folder is None or self.folder.resolve() in event_folder.resolve().parents:
+            return True
+        self.left_out.append(event_folder)
+        return False
+
+    def warn_of_left_out(self) -> None:
+        """Log one line about all event files that were left out, where there are any."""
+        if self.left_out:
+            others = len(self.left_out) - 1
+            log.warning(
+                "note      the curves of %s%s are not shown beside the table: a link to them would lead out of %s; "
+                "choose an --out that lies in no run and no sweep",
+                self.left_out[0],
+                f" and {number_of(others, 'other')}" if others else "",
+                self.folder,
+            )
+
+
+def link_shared_networks(sweeps: Iterable[Path], root: Path, taken: Counter[str], bounds: LinkBounds) -> None:
     """Show the networks that jobs of a sweep share beside those jobs, by links.
 
     Args:
         sweeps: The folders of the event files of sweeps that lie elsewhere.
         taken: The counter of names that `free_folder` takes.
-        bounds: The folder that no link may lead out of; None where links may lead anywhere.
+        bounds: The folder that no link may lead out of.
     """
     for events in sweeps:
         for folder in sorted(path.parent for path in events.glob(f"*/{KEY}")):
@@ -171,21 +211,15 @@ def legend_name(run: Path, event_folder: Path) -> str:
     return run.absolute().name if is_single else f"{event_folder.parent.parent.name}_{event_folder.name}"
 
 
-def link_event_files(event_folder: Path, folder: Path, bounds: Path | None = None) -> Path:
+def link_event_files(event_folder: Path, folder: Path, bounds: LinkBounds) -> Path:
     """Put links to the event files of `event_folder` into `folder`; returns `folder`.
 
     Args:
-        bounds: The folder that no link may lead out of; None where links may lead anywhere.
+        bounds: The folder that no link may lead out of.
     """
     _refuse_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if bounds is not None and bounds.resolve() not in event_folder.resolve().parents:
-        log.warning(
-            "note      the curves of %s are not shown beside the table: a link to them would lead out of %s; choose "
-            "an --out that lies in no run and no sweep",
-            event_folder,
-            bounds,
-        )
+    if not bounds.allow(event_folder):
         return folder
     for path in event_files.in_folder(event_folder):
         if path.name != FILE:

@@ -127,7 +127,8 @@ def test_an_export_says_that_a_card_with_a_persons_text_stays(stored_run, tmp_pa
     card.write_text("---\nlicense: apache-2.0\n---\nfor seedlings\n")
     assert main([str(run), "--format", "safetensors", "--quantize", "bf16"]) == 0
     line = (
-        f"{card.with_name('MODEL_CARD_2.md')}: the model card; MODEL_CARD.md stays, as it was changed or is of another"
+        f"{card.with_name('MODEL_CARD_2.md')}: the model card; MODEL_CARD.md stays: it was changed, or is of another "
+        "student or an older version\n"
     )
     assert line in capsys.readouterr().out
     assert card.read_text().endswith("for seedlings\n")

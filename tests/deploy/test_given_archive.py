@@ -17,7 +17,7 @@ def test_a_full_disk_is_answered_with_what_chooses_another(tmp_path: Path, monke
     (tmp_path / "more/0").mkdir(parents=True)
     packed = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "more"))
 
-    def fill_disk(archive: Path, cache: Path) -> Path:
+    def fill_disk(*_: Path) -> Path:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(archives, "_folder_with_files", fill_disk)

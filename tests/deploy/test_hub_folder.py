@@ -127,6 +127,8 @@ def test_the_card_in_the_folder_of_a_run_names_its_weights(run: Path, tmp_path: 
     copy = Path(shutil.copytree(run, tmp_path / "copy"))
     (copy / "export").mkdir(exist_ok=True)
     assert 'kd_runner.load("../student_last.safetensors")\n' in write_card(copy, copy / "export").read_text()
+    put_export(copy, "x.safetensors", copy / "student_last.safetensors", format="safetensors")
+    assert 'kd_runner.load("student_last.safetensors")\n' in write_card(copy, copy).read_text()
 
 
 def test_what_cannot_be_laid_out_is_one_line(run: Path, tmp_path: Path) -> None:

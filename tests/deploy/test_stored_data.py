@@ -9,6 +9,7 @@ import pytest
 import torch
 import torchvision
 from image_folders import write_classes
+from odd_archives import folder_of_015, write_zip
 from stored_networks import settings_of
 
 from kd_runner.datasets.image_folder import image_folder
@@ -187,3 +188,16 @@ def test_what_the_run_has_noted_of_its_images_is_not_noted_again(
     (folder / "data" / "a" / "more.txt").touch()  # which is new
     with images_of_run(folder):
         assert "2 files under" in caplog.text
+
+
+def test_the_folder_in_which_an_older_version_unpacked_the_runs_archive_is_named(folder: Path) -> None:
+    names = [f"{name}/{number}.png" for name in ("vögel", "b") for number in range(6)]
+    pictures = [path.read_bytes() for path in sorted((folder / "data").rglob("*.png"))]
+    archive = write_zip(folder / "mac.zip", *map(str.encode, names), contents=pictures)
+    before = folder_of_015(archive, *(name.replace("ö", "├╢") for name in names))
+    settings = settings_of(folder)
+    settings["dataset"] |= {"root": str(archive), "cache": str(folder / "cache")}
+    (folder / "settings.json").write_text(json.dumps(settings))
+    with collected_notes() as notes, read_stored_data(folder) as test:
+        assert list(test.splits.classes) == ["b", "vögel"]
+    assert any(f"which unpacked it in {before}: " in line and line.endswith("as --root") for line in notes)

@@ -150,6 +150,34 @@ def test_the_report_of_an_unfinished_job_leaves_its_folder_to_the_job(
         report_arguments.write_page([sweep], job, None)
 
 
+def test_curves_that_no_report_within_a_sweep_shows_are_said_in_one_line(
+    sweep: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    others = [sweep.parent / name for name in ("other", "more", "most")]
+    for number, other in enumerate(others):
+        write_run(other, [f"seed={number}"])
+    report_arguments.write_page([sweep, *others], sweep / "all", None)
+    (line,) = [record.message for record in caplog.records if "lead out of" in record.message]
+    assert line.startswith(f"note      the curves of {others[0]}/tensorboard and 2 others are not shown")
+
+
+@pytest.mark.parametrize(("names", "is_linked"), [(["settings.json"], True), (["settings.json", "now.json"], False)])
+def test_a_settings_file_of_another_program_makes_no_run_of_its_folder(
+    sweep: Path, names: list[str], is_linked: bool
+) -> None:
+    project = sweep.parent / "project"
+    project.mkdir()
+    for name in names:
+        (project / name).write_text("{}")
+    other = sweep.parent / "other"
+    write_run(other, ["distillation=dist"])
+    (other / "tensorboard").mkdir()
+    (other / "tensorboard" / "events.out.tfevents.1.host.2.0").touch()
+    report_arguments.write_page([sweep, other], project / "report", None)
+    links = list((project / "report/tensorboard/other").glob("events.out.tfevents.1.*"))
+    assert bool(links) == is_linked
+
+
 def test_no_report_within_a_sweep_links_to_what_lies_outside(sweep: Path, caplog: pytest.LogCaptureFixture) -> None:
     other = sweep.parent / "other"
     write_run(other, ["distillation=dist"])

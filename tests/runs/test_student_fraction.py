@@ -238,6 +238,14 @@ def test_a_number_names_no_class_where_classes_have_numbers_for_names(settings: 
             classes_without_images(settings(f"student.without_classes=['{number}']"), splits)
 
 
+@pytest.mark.parametrize(("classes", "number", "label"), [(("+1", "-1"), "1", 1), (("-5", "cold", "warm"), "2", 2)])
+def test_a_run_of_an_older_version_goes_on_without_the_class_of_a_number(
+    settings: Make, classes: tuple[str, ...], number: str, label: int
+) -> None:
+    resumed = settings(f"student.without_classes=['{number}']").model_copy(update={"resume": "RUN"})
+    assert classes_without_images(resumed, cast(Splits, SimpleNamespace(classes=classes))) == [label]
+
+
 @pytest.mark.parametrize(("classes", "message"), [
     ("[30]", "student.without_classes: must be names of classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9), got '30'"),
     ("[0,1,2,3,4,5,6,7,8,9]", "student.without_classes: must leave two training images or more, got"),

@@ -195,7 +195,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, "run/events.out.tfevents.1")
     monkeypatch.setattr(Path, "symlink_to", failing(errno.EPERM))
-    assert hparams.link_event_files(tmp_path / "run", tmp_path / "links").is_dir()
+    assert hparams.link_event_files(tmp_path / "run", tmp_path / "links", hparams.LinkBounds()).is_dir()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/dev/shm is Linux's")

@@ -328,7 +328,7 @@ def test_tensorboard_folders_of_others_stay(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "events.out.tfevents.1").exists()
     folder = hparams.free_folder(root, "mine", hparams.Counter())
     assert folder == root / "mine_2"  # not between the files of `mine`
-    hparams.link_event_files(tmp_path / "run", folder)
+    hparams.link_event_files(tmp_path / "run", folder, hparams.LinkBounds())
     assert (root / "mine" / "events.out.tfevents.1").read_text() == "precious tensorboard/mine/events.out.tfevents.1"
 
 

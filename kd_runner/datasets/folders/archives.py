@@ -25,6 +25,7 @@ from kd_runner.datasets.folders.guarded_file import MOST_HEADERS, GuardedFile, w
 from kd_runner.files import atomic, contents
 from kd_runner.files.locks import lock_where_possible
 from kd_runner.files.ownership import foreign_reason, keep_others_from_writing
+from kd_runner.notes import note
 
 log = logging.getLogger(__name__)
 
@@ -60,28 +61,58 @@ def unpack(archive: Path, cache: Path, remedy: str = "choose another dataset.cac
             be read, or `cache` cannot be written. The message names the archive and the entry.
     """
     try:
-        folder = _folder_with_files(archive, cache)
+        names = _folder_names(archive)
+    except OSError as error:
+        raise ValueError(f"{archive} cannot be read: {error.strerror or error}") from error
+    folder, folder_before_016 = (cache / name for name in names)
+    try:
+        folder = _folder_with_files(archive, folder, folder_before_016)
     except OSError as error:
         raise ValueError(f"{archive} cannot be unpacked in {cache} ({error.strerror or error}): {remedy}") from error
     reason = foreign_reason(folder)
     if reason is not None:  # its images would be taken for those of the archive
         raise ValueError(f"{archive} was unpacked by somebody else ({reason} in {cache}): {remedy}")
+    if folder != folder_before_016:
+        note_other_names_before_016(archive, cache)
+    return _without_one_around(folder)
+
+
+def note_other_names_before_016(archive: Path, cache: Path) -> None:
+    """Note where kd-runner before 0.16 unpacked an archive under `cache` with other names, for its runs to go on."""
+    try:
+        folder = cache / _folder_names(archive)[1]
+        if not folder.is_dir() or foreign_reason(folder) or not _names_differ_from_before_016(archive, folder):
+            return
+        root = _without_one_around(folder).resolve()
+        if not _holds_folders(root):  # no run had its classes
+            return
+    except OSError:  # what cannot be read is no help to any run
+        return
+    note(
+        "data",
+        f"{archive} is read with other names than before kd-runner 0.16, which unpacked it in {root}: to go on with a "
+        f"run of such a version, add dataset.root={root}; to evaluate or export it, give that folder as --root",
+    )
+
+
+def _without_one_around(folder: Path) -> Path:
+    """The folder inside `folder` that has all its folders; else `folder` itself."""
     inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX"))]
     return inside[0] if len(inside) == 1 and inside[0].is_dir() and _holds_folders(inside[0]) else folder
 
 
-def _folder_with_files(archive: Path, cache: Path) -> Path:
-    """The folder under `cache` in which the files of `archive` are, unpacked now or before.
+def _folder_with_files(archive: Path, folder: Path, folder_before_016: Path) -> Path:
+    """The folder in which the files of `archive` are, unpacked now or before: one of the two.
 
     Raises:
         ValueError: the archive is refused or cannot be read.
-        OSError: `cache` cannot be written.
+        OSError: the folder around them cannot be written.
     """
-    folder, folder_before_016 = (cache / name for name in _folder_names(archive))
-    cache.mkdir(parents=True, exist_ok=True)
-    with lock_where_possible(cache / f"{folder.name}.lock"):
-        if not folder.is_dir() and folder_before_016.is_dir() and not _names_differ_from_before_016(archive):
-            folder = folder_before_016
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with lock_where_possible(folder.with_name(f"{folder.name}.lock")):
+        is_from_before = folder_before_016.is_dir() and not folder.is_dir()
+        if is_from_before and not _names_differ_from_before_016(archive, folder_before_016):
+            return folder_before_016
         if not folder.is_dir():
             contents.remove_abandoned(folder)  # by a job that was killed; this one holds the lock
             with atomic.replacement(folder) as unfinished:
@@ -100,10 +131,10 @@ def _folder_names(archive: Path) -> tuple[str, str]:
     return new, before
 
 
-def _names_differ_from_before_016(archive: Path) -> bool:
-    """True for a .zip with names that kd-runner read in another way before 0.16."""
-    if not archive.name.lower().endswith(".zip"):
-        return False
+def _names_differ_from_before_016(archive: Path, folder: Path) -> bool:
+    """True for an archive with names that versions before 0.16, which unpacked it in `folder`, read in another way."""
+    if not archive.name.lower().endswith(".zip"):  # the names of a .tar are in all of it: what lies there is looked at
+        return any("\\" in entry.name and entry.is_file() for entry in os.scandir(folder))
     try:
         with _open_zip(archive) as opened:
             return any(with_slashes(name_in_zip(member)) != member.filename for member in opened.infolist())

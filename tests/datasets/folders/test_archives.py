@@ -224,3 +224,8 @@ def test_notes_name_the_archive_and_not_the_cache(tmp_path: Path) -> None:
     assert len(notes) == 4
     assert all(str(tmp_path / "x.zip") in line and "cache" not in line for line in notes), notes
     assert f"1 file under {tmp_path / 'x.zip'} left out: 1 file without a suffix, in " in notes[2]
+
+
+def test_an_archive_that_is_gone_is_not_blamed_on_the_cache(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"gone\.zip cannot be read: No such file or directory$"):
+        unpack(tmp_path / "gone.zip", tmp_path / "cache")
