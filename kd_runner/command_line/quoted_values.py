@@ -95,7 +95,7 @@ def _is_nothing(read: object, name: str) -> bool:
 
 
 def _parts(value: str) -> list[str] | None:
-    """What commas outside of quotes and of brackets part; None for a call, a dictionary, or a bracket alone."""
+    """The parts between commas outside of quotes and brackets; None for a call, a dictionary, or a lone bracket."""
     parts, depth = [""], 0
     while value:
         piece = PIECE.match(value)

@@ -73,7 +73,7 @@ class SaveResumeState(Callback):
             "seconds_per_epoch": round((run_seconds() - self.started) / epoch, 2) if epoch else 0,
             "val_accuracies": [val_score(metrics) for metrics in module.history],
             "where": place_of(trainer.strategy.root_device),
-            ENDED: bool(module.stopped) or epoch >= module.recipe.epochs,
+            ENDED: bool(module.stop_reason) or epoch >= module.recipe.epochs,
         }
         path = trainer.logger.folder / NOW
         with suppress(OSError), atomic.replacement(path) as unfinished:
@@ -102,8 +102,8 @@ class EpochLines(Callback):
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, Classifier)
         epoch, epochs = module.epoch + 1, module.recipe.epochs
-        if epoch in (1, epochs) or module.stopped or epoch % max(1, epochs // 10) == 0:
-            text = f"{_summary(module)}{'' if module.stopped else self.time_left(epoch, epochs)}"
+        if epoch in (1, epochs) or module.stop_reason or epoch % max(1, epochs // 10) == 0:
+            text = f"{_summary(module)}{'' if module.stop_reason else self.time_left(epoch, epochs)}"
             log.info("%-9s epoch %*d/%d  %s", module.stage, len(str(epochs)), epoch, epochs, text)
 
     def time_left(self, epoch: int, epochs: int) -> str:

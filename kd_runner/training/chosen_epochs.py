@@ -28,7 +28,7 @@ class ChosenEpochs:
         self.steps = batches.steps_before(recipe.epochs)
         self.best: Best | None = None
         self.kept: tuple[int, dict[str, Tensor]] | None = None  # number and weights of the epoch that stopping keeps
-        self.stopped: str | None = None  # the reason why the stage has stopped early
+        self.stop_reason: str | None = None  # the reason why the stage has stopped early
 
     def add(self, history: History, score: float) -> bool:
         """Look at the epoch that just ended; returns True where early stopping keeps its weights.
@@ -71,4 +71,4 @@ class ChosenEpochs:
 
     def _look_whether_to_stop(self, candidates: History) -> None:
         """Note the reason why the stage stops, where the epochs so far are one."""
-        self.stopped = None if self.stopping is None else self.stopping.reason(candidates)
+        self.stop_reason = None if self.stopping is None else self.stopping.reason(candidates)

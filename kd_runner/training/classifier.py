@@ -91,13 +91,13 @@ class Classifier(LightningModule):
         return self.chosen.best
 
     @property
-    def stopped(self) -> str | None:
+    def stop_reason(self) -> str | None:
         """The reason why the stage has stopped early; None where it has not."""
-        return self.chosen.stopped
+        return self.chosen.stop_reason
 
     @property
     def epochs_left(self) -> int:
-        return 0 if self.stopped else self.recipe.epochs - self._first_epoch
+        return 0 if self.stop_reason else self.recipe.epochs - self._first_epoch
 
     def training_state(self) -> dict[str, Any]:
         """All that `restore` needs after the epoch that just ended, as plain data and tensors."""
@@ -326,7 +326,7 @@ class Classifier(LightningModule):
         is_kept = self.chosen.add(self.history, self.metrics[self.label_kind.score])
         if is_kept and self.average is not None:
             self.average.keep()
-        if self.stopped:
+        if self.stop_reason:
             self.trainer.should_stop = True
         if self.logger is not None:
             self.logger.log_metrics(

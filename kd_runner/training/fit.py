@@ -73,9 +73,9 @@ def fit(
     with _as_our_errors(trainer, module):
         module.prepare(device_of(settings))
         trainer.fit(module, module.batches, validation)
-    if module.stopped and len(module.history) < module.recipe.epochs:
+    if module.stop_reason and len(module.history) < module.recipe.epochs:
         epochs = len(module.history), module.recipe.epochs
-        log.info("%-9s stopped after epoch %d of %d: %s", module.stage, *epochs, module.stopped)
+        log.info("%-9s stopped after epoch %d of %d: %s", module.stage, *epochs, module.stop_reason)
     module.take_kept_weights()
     return module.seconds_before + run_seconds() - started
 

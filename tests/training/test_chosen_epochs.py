@@ -28,7 +28,7 @@ def chosen_after(accuracies: list[float], **options: object) -> tuple[ChosenEpoc
 def test_without_a_rule_the_best_epoch_is_known_and_no_weights_are_put_back() -> None:
     chosen, history, kept = chosen_after([0.5, 0.75, 0.625])
     assert chosen.best is not None
-    assert (chosen.best.epoch, kept, chosen.stopped) == (2, [False] * 3, None)
+    assert (chosen.best.epoch, kept, chosen.stop_reason) == (2, [False] * 3, None)
     chosen.take_kept_weights(history)
     assert chosen.network.weight.item() == 3
     assert history == [{"val_accuracy": accuracy} for accuracy in (0.5, 0.75, 0.625)]
@@ -37,7 +37,7 @@ def test_without_a_rule_the_best_epoch_is_known_and_no_weights_are_put_back() ->
 def test_the_weights_of_the_kept_epoch_are_put_back_and_it_is_marked() -> None:
     chosen, history, kept = chosen_after([0.5, 0.75, 0.625], stopping=Stopping("val_accuracy", 1))
     assert kept == [True, True, False]
-    assert chosen.stopped == "val_accuracy was no better for 1 epoch"
+    assert chosen.stop_reason == "val_accuracy was no better for 1 epoch"
     chosen.take_kept_weights(history)
     assert chosen.network.weight.item() == 2
     assert kept_epoch(history) == 2
@@ -56,6 +56,6 @@ def test_an_interrupted_stage_goes_on_from_what_was_chosen() -> None:
     stage = classifier(epochs=3, stopping=stopping)
     again = ChosenEpochs("teacher", nn.Linear(1, 1, bias=False), stage.batches, stage.recipe)
     again.restore(first.best, first.kept, history)
-    assert again.stopped == first.stopped
+    assert again.stop_reason == first.stop_reason
     again.take_kept_weights(history)
     assert torch.equal(again.network.weight.detach(), torch.tensor([[2.0]]))
